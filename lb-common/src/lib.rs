@@ -1,0 +1,40 @@
+//! What the kernel program and the daemon share: the packet parser and every type, constant and name of the tables.
+//!
+//! **Byte order:** packet headers and everything copied from a packet (addresses, ports, MACs) are byte arrays in
+//! network order; every other number is in the host's order.
+//!
+//! **ABI:** a map value has no padding and a size that [`abi!`] pins at compile time. Whoever changes the meaning or
+//! layout of one raises [`ABI_VERSION`]: a daemon adopts only tables of its own version.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`net`] | header structs, the cursor, the parser, checksums |
+//! | [`hash`] | the keyed flow hash and how slot, bucket and tag come from it |
+//! | [`service`] | destination → service and pool |
+//! | [`slot`] | pool → range of slots, and the packed slot itself |
+//! | [`backend`] | where a frame goes and how |
+//! | [`pin`] | flows that must not follow their slot |
+//! | [`counter`], [`reason`] | what is counted |
+//! | [`knobs`] | constants that the loader sets once |
+//! | [`explain`] | what the dry-run program reports about one frame |
+//! | [`names`] | program and map names |
+#![no_std]
+#![forbid(unsafe_op_in_unsafe_fn)]
+#![warn(missing_docs)]
+
+#[macro_use]
+mod abi;
+
+pub mod backend;
+pub mod counter;
+pub mod explain;
+pub mod hash;
+pub mod knobs;
+pub mod names;
+pub mod net;
+pub mod pin;
+pub mod reason;
+pub mod service;
+pub mod slot;
+
+pub use abi::ABI_VERSION;

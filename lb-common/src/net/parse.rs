@@ -1,0 +1,191 @@
+//! Cursor → link, network and transport header, one function a layer.
+
+use super::{
+    TCP, UDP,
+    cursor::Cursor,
+    eth::{self, Macs, Tag},
+    ipv4::{self, Ipv4},
+    ipv6::{self, Extension, Ipv6, MAX_EXTENSIONS},
+    l4::{ACK, FIN, RST, SYN, Tcp, Udp},
+};
+use crate::reason::Reason;
+
+/// The link layer of a frame.
+#[derive(Debug)]
+pub struct Link<'p> {
+    /// Addresses.
+    pub macs: &'p mut Macs,
+    /// VLAN tags, outermost first.
+    pub tags: Tags<'p>,
+    /// What is inside.
+    pub network: Network,
+}
+
+/// The VLAN tags of a frame.
+#[derive(Debug)]
+pub enum Tags<'p> {
+    /// Untagged.
+    None,
+    /// One tag.
+    One(&'p mut Tag),
+    /// Two tags, the outer one given.
+    Two(&'p mut Tag),
+}
+
+/// The network protocols a service can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// What the transport header says about a flow. Network order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transport {
+    /// [`TCP`] or [`UDP`].
+    pub proto: u8,
+    /// Source port.
+    pub sport: [u8; 2],
+    /// Destination port.
+    pub dport: [u8; 2],
+    /// TCP flags; 0 for UDP.
+    pub flags: u8,
+}
+
+impl Transport {
+    /// The first packet of a TCP connection.
+    #[inline(always)]
+    pub const fn opens(&self) -> bool {
+        self.flags & (SYN | ACK) == SYN
+    }
+
+    /// A packet that ends a TCP connection, or its sender's half.
+    #[inline(always)]
+    pub const fn closes(&self) -> bool {
+        self.flags & (FIN | RST) != 0
+    }
+}
+
+/// Ethernet header and up to two tags.
+#[inline(always)]
+pub fn link<'p>(cursor: &mut Cursor<'p>) -> Result<Link<'p>, Reason> {
+    let macs = cursor.take::<Macs>()?;
+    let mut tags = Tags::None;
+    let mut ethertype = *cursor.take::<[u8; 2]>()?;
+    if is_tag(ethertype) {
+        let outer = cursor.take::<Tag>()?;
+        ethertype = outer.inner;
+        if is_tag(ethertype) {
+            ethertype = cursor.take::<Tag>()?.inner;
+            if is_tag(ethertype) {
+                return Err(Reason::TooManyTags);
+            }
+            tags = Tags::Two(outer);
+        } else {
+            tags = Tags::One(outer);
+        }
+    }
+    let network = match ethertype {
+        eth::IPV4 => Network::V4,
+        eth::IPV6 => Network::V6,
+        _ => return Err(Reason::NotIp),
+    };
+    Ok(Link { macs, tags, network })
+}
+
+/// IPv4 header with its options skipped.
+#[inline(always)]
+pub fn v4<'p>(cursor: &mut Cursor<'p>) -> Result<&'p mut Ipv4, Reason> {
+    let ip = cursor.take::<Ipv4>()?;
+    if ip.version_ihl != ipv4::PLAIN {
+        let words = ip.version_ihl & 0xf;
+        if ip.version_ihl >> 4 != 4 || words < 5 {
+            return Err(Reason::Malformed);
+        }
+        cursor.skip(usize::from(words - 5) * 4)?;
+    }
+    if ip.is_fragment() {
+        return Err(Reason::Fragment);
+    }
+    Ok(ip)
+}
+
+/// IPv6 header with up to four extension headers skipped, and the transport protocol behind them.
+#[inline(always)]
+pub fn v6<'p>(cursor: &mut Cursor<'p>) -> Result<(&'p mut Ipv6, u8), Reason> {
+    let ip = cursor.take::<Ipv6>()?;
+    if ip.version_class_flow[0] >> 4 != 6 {
+        return Err(Reason::Malformed);
+    }
+    let mut next = ip.next;
+    if next == TCP || next == UDP {
+        return Ok((ip, next));
+    }
+    for _ in 0..MAX_EXTENSIONS {
+        if !is_extension(next) {
+            return Ok((ip, next));
+        }
+        let header = cursor.take::<Extension>()?;
+        let more = match next {
+            ipv6::FRAGMENT => {
+                // RFC 6946: offset 0 and nothing more to come is a whole packet.
+                if u16::from_be_bytes(header.body) & 0xfff9 != 0 {
+                    return Err(Reason::Fragment);
+                }
+                0
+            }
+            // RFC 4302: in words, minus 2; 8 bytes are taken already.
+            ipv6::AUTHENTICATION => usize::from(header.len) * 4,
+            ipv6::ROUTING if header.body[1] != 0 => return Err(Reason::SourceRouted),
+            _ => usize::from(header.len) * 8,
+        };
+        cursor.skip(more)?;
+        next = header.next;
+    }
+    if is_extension(next) {
+        Err(Reason::TooManyExtensions)
+    } else {
+        Ok((ip, next))
+    }
+}
+
+/// TCP or UDP header.
+#[inline(always)]
+pub fn transport(cursor: &mut Cursor<'_>, proto: u8) -> Result<Transport, Reason> {
+    match proto {
+        TCP => {
+            let tcp = cursor.take::<Tcp>()?;
+            Ok(Transport {
+                proto,
+                sport: tcp.src,
+                dport: tcp.dst,
+                flags: tcp.flags,
+            })
+        }
+        UDP => {
+            let udp = cursor.take::<Udp>()?;
+            Ok(Transport {
+                proto,
+                sport: udp.src,
+                dport: udp.dst,
+                flags: 0,
+            })
+        }
+        _ => Err(Reason::NotTcpUdp),
+    }
+}
+
+#[inline(always)]
+const fn is_tag(ethertype: [u8; 2]) -> bool {
+    matches!(ethertype, eth::VLAN | eth::QINQ)
+}
+
+#[inline(always)]
+const fn is_extension(next: u8) -> bool {
+    matches!(
+        next,
+        ipv6::HOP_BY_HOP | ipv6::ROUTING | ipv6::FRAGMENT | ipv6::AUTHENTICATION | ipv6::DESTINATION
+    )
+}

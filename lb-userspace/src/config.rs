@@ -1,0 +1,1 @@
+//! `load(path)`: file → validated [`crate::model::Config`], or every problem of the file at once.

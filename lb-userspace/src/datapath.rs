@@ -1,0 +1,225 @@
+//! Model → kernel tables. The only module that names aya and `lb_common`.
+//!
+//! [`Desired`] is the whole wanted state, handed over as a level: the data plane makes the kernel's tables equal to the latest one.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+
+use crate::model::{
+    BackendId, BackendName, Disposition, NextHop, PoolName, ServiceName, UdpClass, Vip, Weight,
+};
+
+/// The whole wanted state of the data plane.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// Counts up with each new state; [`Status::revision`] says which one the kernel has.
+    pub revision: u64,
+    /// Services by name.
+    pub services: BTreeMap<ServiceName, DesiredService>,
+    /// Pools by name.
+    pub pools: BTreeMap<PoolName, DesiredPool>,
+}
+
+/// A service as the data plane needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredService {
+    /// Its addresses with port and protocol.
+    pub endpoints: Vec<Vip>,
+    /// Its pool; exists in [`Desired::pools`].
+    pub pool: PoolName,
+    /// UDP class.
+    pub udp_class: UdpClass,
+}
+
+/// A pool as the data plane needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredPool {
+    /// Slots of its table; a prime.
+    pub slots: u32,
+    /// A slot in transition is stable again after so long without a packet to anyone but its new owner: the longest of its services'.
+    pub idle: Duration,
+    /// After so long a slot leaves transition regardless: the longest of its services'.
+    pub drain_timeout: Duration,
+    /// The configured backends, except `inactive` ones: the table is built over all of them with their weights, so that it does not
+    /// depend on health.
+    pub backends: BTreeMap<BackendName, DesiredBackend>,
+}
+
+/// A backend as the data plane needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DesiredBackend {
+    /// Its address: with pool and name its identity.
+    pub address: IpAddr,
+    /// Weight (configured or overridden). 0 takes no new connections.
+    pub weight: Weight,
+    /// What to do with it.
+    pub disposition: Disposition,
+    /// Where its frames go; `None` drops them with a reason, so only for a backend that is down or out.
+    pub next_hop: Option<NextHop>,
+}
+
+/// What the kernel has. Published on a watch channel after each change and at least once a second.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Status {
+    /// [`Desired::revision`] of the state the tables are equal to.
+    pub revision: u64,
+    /// Pools by name.
+    pub pools: BTreeMap<PoolName, PoolStatus>,
+    /// Interfaces the program is attached to.
+    pub attachments: Vec<Attachment>,
+    /// Table entries that differed from what was written and were repaired, since the start.
+    pub drift_repaired: u64,
+    /// The last thing that could not be written, for people.
+    pub problem: Option<String>,
+}
+
+/// A pool's table.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+pub struct PoolStatus {
+    /// Digest of (secret, configured set, weights, serving set) → slots: equal on balancers that agree. 16 hex digits.
+    pub digest: String,
+    /// Slots of the table.
+    pub slots: u32,
+    /// Slots in transition.
+    pub in_transition: u32,
+    /// Per backend, also those removed from the configuration but still draining.
+    pub backends: BTreeMap<BackendName, BackendStatus>,
+}
+
+/// A backend's part of the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct BackendStatus {
+    /// Slots whose new connections it gets.
+    pub slots: u32,
+    /// Slots in transition whose old connections it keeps.
+    pub draining_slots: u32,
+    /// Flows pinned to it.
+    pub pins: u32,
+    /// Seconds since the last packet went to it, at a resolution of a second; `None` before the first.
+    pub quiet_for: Option<u64>,
+}
+
+/// The program on an interface.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Attachment {
+    /// Interface name.
+    pub interface: String,
+    /// `native` or `generic`.
+    pub mode: &'static str,
+    /// Kernel driver, `veth` or `ixgbe`.
+    pub driver: String,
+}
+
+/// Counters of a service or a backend, summed over CPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Count {
+    /// Packets forwarded.
+    pub packets: u64,
+    /// Bytes forwarded.
+    pub bytes: u64,
+    /// TCP connection attempts.
+    pub syns: u64,
+    /// TCP packets with FIN or RST.
+    pub closes: u64,
+}
+
+/// All counters of one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counters {
+    /// Per service.
+    pub services: BTreeMap<ServiceName, Count>,
+    /// Per backend.
+    pub backends: Vec<(BackendId, Count)>,
+    /// Packets per reason's label, with its verdict (`pass` or `drop`) and its sentence.
+    pub reasons: Vec<ReasonCount>,
+    /// Events in slots in transition, by label.
+    pub pins: Vec<(&'static str, u64)>,
+}
+
+/// Packets that left the walk early for one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ReasonCount {
+    /// Metric label.
+    pub reason: &'static str,
+    /// `pass` or `drop`.
+    pub verdict: &'static str,
+    /// One sentence.
+    pub describe: &'static str,
+    /// How many.
+    pub packets: u64,
+}
+
+/// A packet somebody asks about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Source address and port.
+    pub src: std::net::SocketAddr,
+    /// Destination address and port.
+    pub dst: std::net::SocketAddr,
+    /// TCP or UDP.
+    pub protocol: crate::model::Protocol,
+    /// TCP: a connection's first packet (SYN) instead of a later one.
+    pub first: bool,
+}
+
+/// Where the live program sends a [`Probe`] and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Route {
+    /// `forward`, `pass` or `drop`.
+    pub verdict: String,
+    /// Label and sentence of the reason, unless forwarded.
+    pub reason: Option<(String, String)>,
+    /// The service it belongs to.
+    pub service: Option<String>,
+    /// Its pool.
+    pub pool: Option<String>,
+    /// The flow's slot in the pool's table, and the table's size.
+    pub slot: Option<(u32, u32)>,
+    /// The slot's owner for new connections.
+    pub cur: Option<String>,
+    /// The slot's owner when it was last stable, while it is in transition.
+    pub base: Option<String>,
+    /// `slot` (stable), `pin`, `base` or `cur` (in transition): what decided.
+    pub decided_by: Option<String>,
+    /// The backend that gets it.
+    pub backend: Option<String>,
+    /// Its address.
+    pub address: Option<IpAddr>,
+    /// MAC address and interface it leaves by.
+    pub via: Option<String>,
+}
+
+/// What the rest of the daemon asks of the data plane at any time, from any thread. Reads never wait for a rebuild.
+pub trait Reader: Send + Sync + std::fmt::Debug {
+    /// All counters, read from the per-CPU maps now.
+    fn counters(&self) -> Result<Counters, Error>;
+    /// Runs the live program's dry-run twin on a frame of this flow.
+    fn route(&self, probe: &Probe) -> Result<Route, Error>;
+    /// The latest status.
+    fn status(&self) -> Arc<Status>;
+}
+
+/// What can go wrong with the kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A step of loading, attaching, reading or writing failed.
+    #[error("{what}: {source}")]
+    Kernel {
+        /// The step and its object, and what to do about it where that is known.
+        what: String,
+        /// What the kernel or aya said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A table is full.
+    #[error("{table} is full: {need} wanted, {have} there. Raise `limits.{limit}` and restart lbd")]
+    Full {
+        /// Table.
+        table: &'static str,
+        /// Wanted entries.
+        need: u64,
+        /// Entries there.
+        have: u64,
+        /// Config key.
+        limit: &'static str,
+    },
+}

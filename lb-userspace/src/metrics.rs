@@ -1,0 +1,1 @@
+//! Prometheus, liveness and PyBal endpoints.
