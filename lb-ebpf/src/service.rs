@@ -67,11 +67,17 @@ fn in4(bucket: &ServiceBucket4, key: Key4) -> Option<ServiceRef> {
 #[inline(always)]
 fn in6(bucket: &ServiceBucket6, key: Key6) -> Option<ServiceRef> {
     let [a, b] = &bucket.0;
-    if a.key == key.0 {
+    if same(&a.key, &key) {
         Some(a.value)
-    } else if b.key == key.0 {
+    } else if same(&b.key, &key) {
         Some(b.value)
     } else {
         None
     }
+}
+
+/// Word by word: comparing arrays would call `memcmp`.
+#[inline(always)]
+fn same(a: &[u64; 3], b: &Key6) -> bool {
+    a[0] == b.0[0] && a[1] == b.0[1] && a[2] == b.0[2]
 }
