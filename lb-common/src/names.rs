@@ -7,6 +7,9 @@ pub const PROG_WHERE: &str = "lb_where";
 /// Reports the kernel's clock to [`CLOCK`]; never attached.
 pub const PROG_CLOCK: &str = "lb_clock";
 
+/// Passes everything; for the other end of a veth.
+pub const PROG_PASS: &str = "lb_pass";
+
 /// `Array<ServiceBucket4>`: IPv4 services. Written by the daemon through its mapping.
 pub const SERVICES4: &str = "SERVICES4";
 /// `Array<ServiceBucket6>`: IPv6 services.

@@ -2,6 +2,11 @@
 //!
 //! [`Desired`] is the whole wanted state, handed over as a level: the data plane makes the kernel's tables equal to the latest one.
 
+pub mod clock;
+mod counters;
+pub mod object;
+pub mod region;
+
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use crate::model::{
@@ -222,4 +227,8 @@ pub enum Error {
         /// Config key.
         limit: &'static str,
     },
+}
+
+fn kernel(what: String, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Kernel { what, source: source.into() }
 }

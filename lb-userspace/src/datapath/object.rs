@@ -1,0 +1,200 @@
+//! The eBPF object inside this binary: sizes, constants, pinned maps, programs.
+
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd, BorrowedFd},
+    path::{Path, PathBuf},
+    sync::atomic::Ordering,
+};
+
+use aya::{
+    Ebpf, EbpfLoader, TestRun, TestRunOptions,
+    maps::{Map, MapData},
+    programs::Xdp,
+};
+use lb_common::{
+    hash::HashKey,
+    knobs::Knobs,
+    names,
+    pin::WAYS,
+    service::{WAYS4, WAYS6},
+    slot::SLOTS_PER_LINE,
+};
+use zerocopy::IntoBytes;
+
+use super::{Error, clock::Clock, kernel, region::Region};
+use crate::model::Limits;
+
+/// The object, built by the build script; empty when this binary was built without an eBPF toolchain.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb-ebpf"));
+
+/// Entries of each map whose size the configuration decides.
+pub type Sizes = BTreeMap<&'static str, u32>;
+
+/// Map sizes for the configured limits. Service tables are kept at most a third full, so that two buckets always suffice.
+pub fn sizes(limits: &Limits) -> Sizes {
+    let buckets = |entries: u32, ways: usize| (entries.saturating_mul(3) / ways as u32).max(16).next_power_of_two();
+    let lines = limits.slots.div_ceil(SLOTS_PER_LINE).max(1);
+    let pins = (limits.pins / WAYS as u32).max(16).next_power_of_two();
+    BTreeMap::from([
+        (names::SERVICES4, buckets(limits.services, WAYS4)),
+        (names::SERVICES6, buckets(limits.services, WAYS6)),
+        (names::POOLS, limits.pools.max(1)),
+        (names::SLOTS, lines),
+        (names::BASES, lines),
+        (names::STAMPS, lines),
+        (names::BACKENDS, limits.backends + 1),
+        (names::PROBATION, (pins / 4).max(16)),
+        (names::PROTECTED, pins),
+        (names::SERVICE_COUNTERS, limits.services.max(1)),
+        (names::BACKEND_COUNTERS, limits.backends + 1),
+    ])
+}
+
+/// A loaded object: programs verified, maps made or adopted, nothing attached.
+#[derive(Debug)]
+pub struct Object {
+    ebpf: Ebpf,
+    /// Actual sizes, those of adopted maps included.
+    pub sizes: Sizes,
+    /// Maps were there already: the tables may hold a predecessor's state.
+    pub adopted: bool,
+    /// The program's clock.
+    pub clock: Clock,
+}
+
+impl Object {
+    /// Loads the object. With `pins`, maps found there are adopted with their sizes, others are made and pinned there.
+    ///
+    /// `pin_idle` is in ticks.
+    pub fn load(limits: &Limits, key: HashKey, pins: Option<&Path>) -> Result<Self, Error> {
+        if OBJECT.is_empty() {
+            return Err(kernel(
+                "loading the eBPF object".into(),
+                std::io::Error::other(
+                    "this binary was built without it; build again where `cargo xtask setup` has been run",
+                ),
+            ));
+        }
+        let mut sizes = sizes(limits);
+        let mut found = 0;
+        if let Some(dir) = pins {
+            for name in names::PINNED_MAPS {
+                let path = dir.join(name);
+                if !path.exists() {
+                    continue;
+                }
+                let map = MapData::from_pin(&path).map_err(|e| kernel(format!("opening {}", path.display()), e))?;
+                let entries = map.info().map_err(|e| kernel(format!("reading {}", path.display()), e))?.max_entries();
+                if let Some(size) = sizes.get_mut(name) {
+                    if *size != entries {
+                        tracing::warn!(
+                            map = name, entries, wanted = *size,
+                            "a kernel table keeps its size: limits apply once the tables are made anew (lbctl shutdown --detach, then start lbd)"
+                        );
+                    }
+                    *size = entries;
+                }
+                found += 1;
+            }
+        }
+        let clock = Clock::measure()?;
+        let knobs = Knobs {
+            key,
+            services4_mask: sizes[names::SERVICES4] - 1,
+            services6_mask: sizes[names::SERVICES6] - 1,
+            probation_mask: sizes[names::PROBATION] - 1,
+            protected_mask: sizes[names::PROTECTED] - 1,
+            tick_shift: clock.shift,
+            pin_idle: MAX_PIN_IDLE,
+        };
+        let pin_paths: Vec<(&str, PathBuf)> =
+            pins.map(|dir| names::PINNED_MAPS.iter().map(|n| (*n, dir.join(n))).collect()).unwrap_or_default();
+        let mut loader = EbpfLoader::new();
+        loader.override_global(names::KNOBS, knobs.as_bytes(), true);
+        for (name, entries) in &sizes {
+            loader.map_max_entries(name, *entries);
+        }
+        for (name, path) in &pin_paths {
+            loader.map_pin_path(name, path);
+        }
+        let mut ebpf = loader.load(OBJECT).map_err(|e| kernel("loading the eBPF object".into(), e))?;
+        for program in [names::PROG_LB, names::PROG_WHERE, names::PROG_CLOCK, names::PROG_PASS] {
+            xdp(&mut ebpf, program)?.load().map_err(|e| kernel(format!("verifying the program {program}"), e))?;
+        }
+        Ok(Self { ebpf, sizes, adopted: found > 0, clock })
+    }
+
+    /// The program `name`.
+    pub fn program(&mut self, name: &str) -> Result<&mut Xdp, Error> {
+        xdp(&mut self.ebpf, name)
+    }
+
+    /// Runs the program `name` once on `frame`; returns its action.
+    pub fn run(&self, name: &str, frame: &[u8]) -> Result<u32, Error> {
+        self.run_on(name, frame, None).map(|(action, _)| action)
+    }
+
+    /// Runs the program `name` once on `frame` as if received on `ifindex` (default: loopback); returns its action and the frame.
+    pub fn run_on(&self, name: &str, frame: &[u8], ifindex: Option<u32>) -> Result<(u32, Vec<u8>), Error> {
+        let what = || format!("running the program {name}");
+        let program: &Xdp = self
+            .ebpf
+            .program(name)
+            .ok_or_else(|| kernel(what(), std::io::Error::other("the object has no such program")))?
+            .try_into()
+            .map_err(|e| kernel(what(), e))?;
+        let mut out = vec![0; frame.len() + 256];
+        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let context: Option<Vec<u8>> = ifindex
+            .map(|i| [0, frame.len() as u32, 0, i, 0, 0].iter().flat_map(|w| w.to_ne_bytes()).collect());
+        let result = program
+            .test_run(TestRunOptions {
+                data_in: Some(frame),
+                data_out: Some(&mut out),
+                ctx_in: context.as_deref(),
+                ..TestRunOptions::default()
+            })
+            .map_err(|e| kernel(what(), e))?;
+        out.truncate(result.data_size_out as usize);
+        Ok((result.return_value, out))
+    }
+
+    /// The program's clock now, in ticks that wrap.
+    pub fn now(&self) -> Result<u16, Error> {
+        self.run(names::PROG_CLOCK, &[0; 64])?;
+        let jiffies = self.region(names::CLOCK)?.word(0).load(Ordering::Relaxed);
+        Ok((jiffies >> self.clock.shift) as u16)
+    }
+
+    /// Maps the memory of the array map `name`.
+    pub fn region(&self, name: &str) -> Result<Region, Error> {
+        let map = self.map(name)?;
+        let info = map.info().map_err(|e| kernel(format!("reading the map {name}"), e))?;
+        Region::map(name, map.fd().as_fd(), info.max_entries(), info.value_size())
+    }
+
+    /// The descriptor of the map `name`.
+    pub fn map_fd(&self, name: &str) -> Result<BorrowedFd<'_>, Error> {
+        Ok(self.map(name)?.fd().as_fd())
+    }
+
+    fn map(&self, name: &str) -> Result<&MapData, Error> {
+        match self.ebpf.map(name) {
+            Some(Map::Array(data) | Map::PerCpuArray(data)) => Ok(data),
+            _ => Err(kernel(format!("finding the map {name}"), std::io::Error::other("the object has no such array"))),
+        }
+    }
+}
+
+/// Ticks after which the program ignores a pin. Which pins still bind is the daemon's knowledge, per pool; it removes the others.
+/// This only bounds what a daemon that is gone leaves behind: half the range of the 16-bit clock.
+const MAX_PIN_IDLE: u32 = 1 << 15;
+
+fn xdp<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp, Error> {
+    let what = || format!("finding the program {name}");
+    ebpf.program_mut(name)
+        .ok_or_else(|| kernel(what(), std::io::Error::other("the object has no such program")))?
+        .try_into()
+        .map_err(|e| kernel(what(), e))
+}
