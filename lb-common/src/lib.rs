@@ -17,6 +17,7 @@
 //! | [`counter`], [`reason`] | what is counted |
 //! | [`knobs`] | constants that the loader sets once |
 //! | [`explain`] | what the dry-run program reports about one frame |
+//! | [`harness`] | what the benchmark and its kernel half share |
 //! | [`names`] | program and map names |
 #![no_std]
 #![forbid(unsafe_op_in_unsafe_fn)]
@@ -28,6 +29,7 @@ mod abi;
 pub mod backend;
 pub mod counter;
 pub mod explain;
+pub mod harness;
 pub mod hash;
 pub mod knobs;
 pub mod names;

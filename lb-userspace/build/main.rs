@@ -8,7 +8,7 @@
 //! | `LB_BPF_LINKER=FILE` | the only `bpf-linker` to consider |
 //! | `LB_GIT_HASH=TEXT` | for `--version`, where there is no git checkout |
 //!
-//! For the crate: `OUT_DIR/lb-ebpf` (the object, empty when skipped), `LB_EBPF_BUILT_BY`, `LB_GIT_HASH`. The object also stays at
+//! For the crate: `OUT_DIR/lb-ebpf` (the object, empty when skipped), `OUT_DIR/lb-harness` (the benchmark's kernel half, likewise), `LB_EBPF_BUILT_BY`, `LB_GIT_HASH`. The object also stays at
 //! `<target>/ebpf/bpfel-unknown-none/release/lb-ebpf`.
 //!
 //! A machine without a BPF toolchain can check and lint everything, and cannot link `lbd`: docs/decisions/0001.
@@ -19,7 +19,10 @@ mod source;
 mod stamp;
 mod toolchain;
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 use object::Builder;
 use source::Source;
@@ -43,6 +46,7 @@ fn run() -> Result<String, String> {
         Source::Ready(file) => {
             println!("cargo::rerun-if-changed={}", file.display());
             fs::copy(&file, &object).map_err(|e| format!("LB_EBPF_OBJECT={}: {e}", file.display()))?;
+            without_harness(&object)?;
             Ok(format!("ready object {}", file.display()))
         }
         Source::Skip => {
@@ -70,8 +74,15 @@ fn run() -> Result<String, String> {
     }
 }
 
-fn empty(object: &PathBuf) -> Result<(), String> {
-    fs::write(object, []).map_err(|e| format!("{}: {e}", object.display()))
+fn empty(object: &Path) -> Result<(), String> {
+    fs::write(object, []).map_err(|e| format!("{}: {e}", object.display()))?;
+    without_harness(object)
+}
+
+/// The benchmark's half is only there when the object was built here; an empty file says that it is not.
+fn without_harness(object: &Path) -> Result<(), String> {
+    let harness = object.with_file_name("lb-harness");
+    fs::write(&harness, []).map_err(|e| format!("{}: {e}", harness.display()))
 }
 
 /// A text of several lines as so many cargo messages.

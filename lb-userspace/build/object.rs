@@ -48,7 +48,7 @@ impl Builder {
         }
     }
 
-    /// Compiles, and copies the object to `destination`; the answer names the compiler.
+    /// Compiles, and copies the object to `destination` and the benchmark's half beside it; the answer names the compiler.
     pub(crate) fn build(&self, tools: &Tools, destination: &Path) -> Result<String, String> {
         let libraries = self
             .llvm_dir(tools)
@@ -61,8 +61,7 @@ impl Builder {
                 "build",
                 "--release",
                 "--locked",
-                "--bin",
-                "lb-ebpf",
+                "--bins",
                 "--target",
                 TARGET,
                 "--target-dir",
@@ -106,8 +105,14 @@ impl Builder {
                 String::from_utf8_lossy(&output.stderr)
             ));
         }
-        let built = self.target_dir.join(TARGET).join("release/lb-ebpf");
-        copy_if_changed(&built, destination).map_err(|e| format!("{}: {e}", built.display()))?;
+        let built = self.target_dir.join(TARGET).join("release");
+        for (program, to) in [
+            ("lb-ebpf", destination.to_owned()),
+            ("lb-harness", destination.with_file_name("lb-harness")),
+        ] {
+            let from = built.join(program);
+            copy_if_changed(&from, &to).map_err(|e| format!("{}: {e}", from.display()))?;
+        }
         Ok(how)
     }
 

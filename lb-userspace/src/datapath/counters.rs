@@ -26,7 +26,12 @@ struct BatchAttr {
 }
 
 /// The first `wanted` elements of a per-CPU array, each summed over CPUs word by word. `T` is made of `u64`s only.
-pub(super) fn read<T: FromBytes>(name: &str, fd: &impl AsFd, wanted: u32, sum: impl Fn(&mut T, &T)) -> Result<Vec<T>, Error> {
+pub(super) fn read<T: FromBytes>(
+    name: &str,
+    fd: &impl AsFd,
+    wanted: u32,
+    sum: impl Fn(&mut T, &T),
+) -> Result<Vec<T>, Error> {
     let cpus = aya::util::nr_cpus().map_err(|(what, e)| kernel(format!("counting CPUs ({what})"), e))?;
     let stride = size_of::<T>().next_multiple_of(8);
     let mut out = Vec::with_capacity(wanted as usize);
@@ -36,7 +41,11 @@ pub(super) fn read<T: FromBytes>(name: &str, fd: &impl AsFd, wanted: u32, sum: i
     let (mut cursor, mut next) = (0u32, 0u32);
     while (out.len() as u32) < wanted {
         let mut attr = BatchAttr {
-            in_batch: if out.is_empty() { 0 } else { &raw const cursor as u64 },
+            in_batch: if out.is_empty() {
+                0
+            } else {
+                &raw const cursor as u64
+            },
             out_batch: &raw mut next as u64,
             keys: keys.as_mut_ptr() as u64,
             values: values.as_mut_ptr() as u64,
@@ -46,11 +55,15 @@ pub(super) fn read<T: FromBytes>(name: &str, fd: &impl AsFd, wanted: u32, sum: i
         };
         // SAFETY: the attribute is laid out as the kernel's `union bpf_attr` begins, and every pointer in it is to a buffer that
         // outlives the call and holds `count` elements.
-        let done = unsafe { libc::syscall(libc::SYS_bpf, LOOKUP_BATCH, &raw mut attr, size_of::<BatchAttr>()) };
+        let done =
+            unsafe { libc::syscall(libc::SYS_bpf, LOOKUP_BATCH, &raw mut attr, size_of::<BatchAttr>()) };
         let end = if done < 0 {
             let e = std::io::Error::last_os_error();
             if e.raw_os_error() != Some(libc::ENOENT) {
-                return Err(kernel(format!("reading the counters {name} (needs Linux 5.13 or newer)"), e));
+                return Err(kernel(
+                    format!("reading the counters {name} (needs Linux 5.13 or newer)"),
+                    e,
+                ));
             }
             true
         } else {
@@ -59,7 +72,9 @@ pub(super) fn read<T: FromBytes>(name: &str, fd: &impl AsFd, wanted: u32, sum: i
         for element in values.chunks_exact(stride * cpus).take(attr.count as usize) {
             let mut total: Option<T> = None;
             for cpu in element.chunks_exact(stride) {
-                let Ok((value, _)) = T::read_from_prefix(cpu) else { continue };
+                let Ok((value, _)) = T::read_from_prefix(cpu) else {
+                    continue;
+                };
                 match &mut total {
                     None => total = Some(value),
                     Some(t) => sum(t, &value),

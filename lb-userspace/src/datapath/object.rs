@@ -33,7 +33,11 @@ pub type Sizes = BTreeMap<&'static str, u32>;
 
 /// Map sizes for the configured limits. Service tables are kept at most a third full, so that two buckets always suffice.
 pub fn sizes(limits: &Limits) -> Sizes {
-    let buckets = |entries: u32, ways: usize| (entries.saturating_mul(3) / ways as u32).max(16).next_power_of_two();
+    let buckets = |entries: u32, ways: usize| {
+        (entries.saturating_mul(3) / ways as u32)
+            .max(16)
+            .next_power_of_two()
+    };
     let lines = limits.slots.div_ceil(SLOTS_PER_LINE).max(1);
     let pins = (limits.pins / WAYS as u32).max(16).next_power_of_two();
     BTreeMap::from([
@@ -84,12 +88,18 @@ impl Object {
                 if !path.exists() {
                     continue;
                 }
-                let map = MapData::from_pin(&path).map_err(|e| kernel(format!("opening {}", path.display()), e))?;
-                let entries = map.info().map_err(|e| kernel(format!("reading {}", path.display()), e))?.max_entries();
+                let map =
+                    MapData::from_pin(&path).map_err(|e| kernel(format!("opening {}", path.display()), e))?;
+                let entries = map
+                    .info()
+                    .map_err(|e| kernel(format!("reading {}", path.display()), e))?
+                    .max_entries();
                 if let Some(size) = sizes.get_mut(name) {
                     if *size != entries {
                         tracing::warn!(
-                            map = name, entries, wanted = *size,
+                            map = name,
+                            entries,
+                            wanted = *size,
                             "a kernel table keeps its size: limits apply once the tables are made anew (lbctl shutdown --detach, then start lbd)"
                         );
                     }
@@ -108,8 +118,9 @@ impl Object {
             tick_shift: clock.shift,
             pin_idle: MAX_PIN_IDLE,
         };
-        let pin_paths: Vec<(&str, PathBuf)> =
-            pins.map(|dir| names::PINNED_MAPS.iter().map(|n| (*n, dir.join(n))).collect()).unwrap_or_default();
+        let pin_paths: Vec<(&str, PathBuf)> = pins
+            .map(|dir| names::PINNED_MAPS.iter().map(|n| (*n, dir.join(n))).collect())
+            .unwrap_or_default();
         let mut loader = EbpfLoader::new();
         loader.override_global(names::KNOBS, knobs.as_bytes(), true);
         for (name, entries) in &sizes {
@@ -118,11 +129,25 @@ impl Object {
         for (name, path) in &pin_paths {
             loader.map_pin_path(name, path);
         }
-        let mut ebpf = loader.load(OBJECT).map_err(|e| kernel("loading the eBPF object".into(), e))?;
-        for program in [names::PROG_LB, names::PROG_WHERE, names::PROG_CLOCK, names::PROG_PASS] {
-            xdp(&mut ebpf, program)?.load().map_err(|e| kernel(format!("verifying the program {program}"), e))?;
+        let mut ebpf = loader
+            .load(OBJECT)
+            .map_err(|e| kernel("loading the eBPF object".into(), e))?;
+        for program in [
+            names::PROG_LB,
+            names::PROG_WHERE,
+            names::PROG_CLOCK,
+            names::PROG_PASS,
+        ] {
+            xdp(&mut ebpf, program)?
+                .load()
+                .map_err(|e| kernel(format!("verifying the program {program}"), e))?;
         }
-        Ok(Self { ebpf, sizes, adopted: found > 0, clock })
+        Ok(Self {
+            ebpf,
+            sizes,
+            adopted: found > 0,
+            clock,
+        })
     }
 
     /// The program `name`.
@@ -146,8 +171,12 @@ impl Object {
             .map_err(|e| kernel(what(), e))?;
         let mut out = vec![0; frame.len() + 256];
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-        let context: Option<Vec<u8>> = ifindex
-            .map(|i| [0, frame.len() as u32, 0, i, 0, 0].iter().flat_map(|w| w.to_ne_bytes()).collect());
+        let context: Option<Vec<u8>> = ifindex.map(|i| {
+            [0, frame.len() as u32, 0, i, 0, 0]
+                .iter()
+                .flat_map(|w| w.to_ne_bytes())
+                .collect()
+        });
         let result = program
             .test_run(TestRunOptions {
                 data_in: Some(frame),
@@ -170,7 +199,9 @@ impl Object {
     /// Maps the memory of the array map `name`.
     pub fn region(&self, name: &str) -> Result<Region, Error> {
         let map = self.map(name)?;
-        let info = map.info().map_err(|e| kernel(format!("reading the map {name}"), e))?;
+        let info = map
+            .info()
+            .map_err(|e| kernel(format!("reading the map {name}"), e))?;
         Region::map(name, map.fd().as_fd(), info.max_entries(), info.value_size())
     }
 
@@ -182,7 +213,10 @@ impl Object {
     fn map(&self, name: &str) -> Result<&MapData, Error> {
         match self.ebpf.map(name) {
             Some(Map::Array(data) | Map::PerCpuArray(data)) => Ok(data),
-            _ => Err(kernel(format!("finding the map {name}"), std::io::Error::other("the object has no such array"))),
+            _ => Err(kernel(
+                format!("finding the map {name}"),
+                std::io::Error::other("the object has no such array"),
+            )),
         }
     }
 }
