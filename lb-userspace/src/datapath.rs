@@ -2,8 +2,11 @@
 //!
 //! [`Desired`] is the whole wanted state, handed over as a level: the data plane makes the kernel's tables equal to the latest one.
 
+mod attach;
 pub mod clock;
 mod counters;
+mod driver;
+mod frame;
 pub mod object;
 pub mod region;
 

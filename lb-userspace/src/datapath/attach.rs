@@ -1,0 +1,204 @@
+//! The program on its interfaces: attached, replaced without a gap, or taken away.
+//!
+//! An attachment is a link pinned in bpffs: it outlives the daemon. The next daemon finds it and swaps its program atomically.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use aya::programs::{
+    Xdp, XdpMode as Mode,
+    links::{FdLink, PinnedLink},
+    xdp::XdpLink,
+};
+
+use super::{Attachment, Error, driver, kernel};
+use crate::model::XdpMode;
+
+/// An attachment that this process holds. Dropping it leaves the program attached.
+#[derive(Debug)]
+pub(super) struct Attached {
+    /// What status says about it.
+    pub(super) about: Attachment,
+    /// Keeps the link's descriptor open, so that it can be inspected while we run.
+    _link: PinnedLink,
+}
+
+/// Attaches `program` to `interface`, or puts it in place of the one that a predecessor attached there.
+pub(super) fn attach(
+    program: &mut Xdp,
+    interface: &str,
+    mode: XdpMode,
+    dir: &Path,
+) -> Result<Attached, Error> {
+    let pin = dir.join(pin_name(interface, mode));
+    let link = match adopt(program, &pin, interface)? {
+        // The pin holds this very link: opened again instead of pinned twice.
+        Some(_same) => {
+            PinnedLink::from_pin(&pin).map_err(|e| kernel(format!("opening {}", pin.display()), e))?
+        }
+        None => create(program, interface, mode)?
+            .pin(&pin)
+            .map_err(|e| kernel(format!("pinning the attachment at {}", pin.display()), e))?,
+    };
+    Ok(Attached {
+        about: Attachment {
+            interface: interface.to_owned(),
+            mode: word(mode),
+            driver: driver::name(interface),
+        },
+        _link: link,
+    })
+}
+
+/// Takes away what a predecessor attached to interfaces that are not ours any more, or in another mode.
+pub(super) fn detach_others(interfaces: &[String], mode: XdpMode, dir: &Path) -> Result<(), Error> {
+    let ours: Vec<String> = interfaces.iter().map(|i| pin_name(i, mode)).collect();
+    for entry in std::fs::read_dir(dir)
+        .map_err(|e| kernel(format!("reading {}", dir.display()), e))?
+        .flatten()
+    {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_link = LINK_PREFIXES.iter().any(|p| name.starts_with(p));
+        if is_link && !ours.contains(&name) {
+            tracing::warn!(
+                pin = name,
+                "detaching: the configuration does not name it any more"
+            );
+            std::fs::remove_file(entry.path())
+                .map_err(|e| kernel(format!("removing {}", entry.path().display()), e))?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the program off every interface and removes all pins below `dir`. Running without them is the same as never having started.
+pub(super) fn detach_all(dir: &Path) -> Result<(), Error> {
+    let remove = |path: &Path| match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(kernel(format!("removing {}", path.display()), e))
+        }
+        _ => Ok(()),
+    };
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(kernel(format!("reading {}", dir.display()), e)),
+    };
+    // Links first: without them no program runs that could use the maps.
+    let paths: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+    for path in paths.iter().filter(|p| p.is_file()) {
+        remove(path)?;
+    }
+    for tables in paths.iter().filter(|p| p.is_dir()) {
+        for map in std::fs::read_dir(tables).into_iter().flatten().flatten() {
+            remove(&map.path())?;
+        }
+        std::fs::remove_dir(tables).map_err(|e| kernel(format!("removing {}", tables.display()), e))?;
+    }
+    Ok(())
+}
+
+const LINK_PREFIXES: [&str; 2] = ["native_", "generic_"];
+
+const fn word(mode: XdpMode) -> &'static str {
+    match mode {
+        XdpMode::Native => "native",
+        XdpMode::Generic => "generic",
+    }
+}
+
+/// The name under which an attachment is pinned. Not below the versioned directory of the tables: an upgrade that makes new tables still replaces the
+/// program of this link.
+fn pin_name(interface: &str, mode: XdpMode) -> String {
+    // bpffs forbids dots in names, interfaces may have them.
+    format!(
+        "{}_{}",
+        word(mode),
+        interface
+            .replace('%', "%25")
+            .replace('.', "%2e")
+            .replace('/', "%2f")
+    )
+}
+
+/// The attachment of a predecessor, with our program in it.
+fn adopt(program: &mut Xdp, pin: &Path, interface: &str) -> Result<Option<FdLink>, Error> {
+    if !pin.exists() {
+        return Ok(None);
+    }
+    let gone = |why: String| {
+        tracing::warn!(interface, why, "the pinned attachment is dead, attaching anew");
+        std::fs::remove_file(pin)
+            .map_err(|e| kernel(format!("removing {}", pin.display()), e))
+            .map(|()| None)
+    };
+    let old = match PinnedLink::from_pin(pin) {
+        Ok(old) => FdLink::from(old),
+        Err(e) => return gone(e.to_string()),
+    };
+    let replaced = XdpLink::try_from(old)
+        .map_err(|e| e.to_string())
+        .and_then(|link| program.attach_to_link(link).map_err(|e| e.to_string()));
+    match replaced {
+        Ok(id) => {
+            let link = program
+                .take_link(id)
+                .map_err(|e| kernel(format!("taking the link of {interface}"), e))?;
+            let link =
+                FdLink::try_from(link).map_err(|e| kernel(format!("taking the link of {interface}"), e))?;
+            tracing::info!(interface, "replaced the program of the running attachment");
+            Ok(Some(link))
+        }
+        // The interface of that link does not exist any more (ENOLINK), or it was no XDP link at all.
+        Err(why) => gone(why),
+    }
+}
+
+fn create(program: &mut Xdp, interface: &str, mode: XdpMode) -> Result<FdLink, Error> {
+    let wanted = match mode {
+        XdpMode::Native => Mode::Driver,
+        XdpMode::Generic => Mode::Skb,
+    };
+    let explained = |e: aya::programs::ProgramError| kernel(explain(&e, interface, mode), e);
+    let id = program.attach(interface, wanted).map_err(explained)?;
+    let link = program.take_link(id).map_err(explained)?;
+    FdLink::try_from(link).map_err(|_| {
+        kernel(
+            format!("attaching to {interface}"),
+            io::Error::other(
+                "the kernel knows no BPF links for XDP (Linux 5.9 or newer is needed), or its driver refused the program; \
+                 `dmesg | tail` says more",
+            ),
+        )
+    })
+}
+
+/// What to do about a refusal.
+fn explain(e: &aya::programs::ProgramError, interface: &str, mode: XdpMode) -> String {
+    use aya::programs::ProgramError as P;
+    let errno = match e {
+        P::SyscallError(s) => s.io_error.raw_os_error(),
+        _ => None,
+    };
+    let hint = match errno {
+        _ if matches!(e, P::UnknownInterface { .. }) => {
+            "there is no such interface: `ip -br link` lists them".to_owned()
+        }
+        Some(libc::EBUSY | libc::EEXIST) => format!(
+            "another XDP program is there: `ip -d link show {interface}` names it, `ip link set dev {interface} xdp off` removes it"
+        ),
+        Some(libc::EOPNOTSUPP) if mode == XdpMode::Native => format!(
+            "its driver ({}) does not run XDP programs; `xdp_mode = \"generic\"` works everywhere, several times slower",
+            driver::name(interface)
+        ),
+        Some(libc::EPERM | libc::EACCES) => "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed".to_owned(),
+        Some(libc::EINVAL | libc::ERANGE | libc::ENOMEM | libc::ENOSPC) => format!(
+            "its driver ({}) refuses: often the MTU is too large for XDP, LRO is on, or there are too many queues; `dmesg | tail` says",
+            driver::name(interface)
+        ),
+        _ => "`dmesg | tail` may say more".to_owned(),
+    };
+    format!("attaching to {interface} ({hint})")
+}

@@ -1,0 +1,77 @@
+//! The name of an interface's driver.
+
+use std::os::fd::AsRawFd;
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+
+/// `SIOCETHTOOL` of linux/sockios.h.
+const SIOCETHTOOL: libc::c_ulong = 0x8946;
+/// `ETHTOOL_GDRVINFO` of linux/ethtool.h.
+const GDRVINFO: u32 = 3;
+
+/// `struct ethtool_drvinfo` of linux/ethtool.h, as far as we read it; the rest is padding to its size of 196 bytes.
+#[repr(C)]
+struct DriverInfo {
+    command: u32,
+    driver: [u8; 32],
+    rest: [u8; 160],
+}
+
+/// `struct ifreq` of linux/if.h with the pointer member of its union.
+#[repr(C)]
+struct Request {
+    name: [u8; libc::IFNAMSIZ],
+    data: *mut DriverInfo,
+    rest: [u8; 16],
+}
+
+/// The driver of `interface` as `ethtool -i` names it, or `unknown`.
+pub(super) fn name(interface: &str) -> String {
+    read(interface).unwrap_or_else(|| "unknown".to_owned())
+}
+
+fn read(interface: &str) -> Option<String> {
+    let mut name = [0; libc::IFNAMSIZ];
+    name.get_mut(..interface.len().min(libc::IFNAMSIZ - 1))?
+        .copy_from_slice(
+            interface
+                .as_bytes()
+                .get(..libc::IFNAMSIZ - 1)
+                .unwrap_or(interface.as_bytes()),
+        );
+    let socket = socket(
+        AddressFamily::Inet,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .ok()?;
+    let mut info = DriverInfo {
+        command: GDRVINFO,
+        driver: [0; 32],
+        rest: [0; 160],
+    };
+    let mut request = Request {
+        name,
+        data: &raw mut info,
+        rest: [0; 16],
+    };
+    // SAFETY: the request and what it points to are laid out as the kernel expects and outlive the call.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) } != 0 {
+        return None;
+    }
+    let text = info.driver.split(|b| *b == 0).next()?;
+    Some(String::from_utf8_lossy(text).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_does_not_exist_has_no_known_driver() {
+        assert_eq!(super::name("no-such-if0"), "unknown");
+        assert_eq!(
+            super::name("a-name-that-is-much-too-long-for-an-interface"),
+            "unknown"
+        );
+    }
+}
