@@ -36,3 +36,15 @@ pub struct Backend {
     pub outer_src: [u8; 16],
 }
 abi!(Backend, size = 64, align = 8);
+
+impl Backend {
+    /// The words of [`crate::net::eth::Macs::write`]: both addresses of a frame to this backend.
+    #[inline(always)]
+    pub const fn macs(&self) -> (u64, u32) {
+        let [d, s] = [self.dst_mac, self.src_mac];
+        (
+            u64::from_le_bytes([d[0], d[1], d[2], d[3], d[4], d[5], s[0], s[1]]),
+            u32::from_le_bytes([s[2], s[3], s[4], s[5]]),
+        )
+    }
+}

@@ -45,23 +45,21 @@ impl HashKey {
         Self { add, mul }
     }
 
-    /// Hash of an IPv4 flow; parts in network order, as they lie in the packet.
+    /// Hash of an IPv4 flow. Addresses and [`Transport::ports`](crate::net::parse::Transport::ports) are little-endian loads.
     #[inline(always)]
-    pub const fn v4(&self, src: [u8; 4], dst: [u8; 4], sport: [u8; 2], dport: [u8; 2], proto: u8) -> u64 {
-        let a = u64::from_le_bytes([
-            src[0], src[1], src[2], src[3], sport[0], sport[1], dport[0], dport[1],
-        ]);
-        let b = u64::from_le_bytes([dst[0], dst[1], dst[2], dst[3], proto, 0, 0, 0]);
+    pub const fn v4(&self, src: u32, dst: u32, ports: u32, proto: u8) -> u64 {
+        let a = src as u64 | (ports as u64) << 32;
+        let b = dst as u64 | (proto as u64) << 32;
         let x = a.wrapping_add(self.add[0]);
         let x = (x ^ (x >> 32)).wrapping_mul(self.mul[0]);
         let x = (x ^ (x >> 32)) ^ b.wrapping_add(self.add[1]);
         finish(x.wrapping_mul(self.mul[1]), self.mul[0])
     }
 
-    /// Hash of an IPv6 flow; addresses as their two halves, loaded little-endian.
+    /// Hash of an IPv6 flow. Addresses are their two halves, loaded little-endian.
     #[inline(always)]
-    pub const fn v6(&self, src: [u64; 2], dst: [u64; 2], sport: [u8; 2], dport: [u8; 2], proto: u8) -> u64 {
-        let ports = u64::from_le_bytes([sport[0], sport[1], dport[0], dport[1], proto, 0, 0, 0]);
+    pub const fn v6(&self, src: [u64; 2], dst: [u64; 2], ports: u32, proto: u8) -> u64 {
+        let ports = ports as u64 | (proto as u64) << 32;
         // Two chains side by side: the processor runs them at the same time.
         let x = src[0].wrapping_add(self.add[0]).wrapping_mul(self.mul[0]);
         let y = dst[0].wrapping_add(self.add[1]).wrapping_mul(self.mul[1]);
@@ -92,9 +90,13 @@ mod tests {
     use std::{format, vec, vec::Vec};
 
     use super::*;
-    use crate::{pin, slot};
+    use crate::{net::l4, pin, slot};
 
-    const VIP: [u8; 4] = [203, 0, 113, 10];
+    const VIP: u32 = u32::from_le_bytes([203, 0, 113, 10]);
+
+    fn ports(src: u16, dst: u16) -> u32 {
+        u32::from_le_bytes(l4::ports(src, dst))
+    }
 
     fn key(n: u8) -> HashKey {
         HashKey::from_secret(&[n; 32])
@@ -109,25 +111,22 @@ mod tests {
             n += 1;
         }
         let expected = f64::from(n) / f64::from(cells);
-        count
-            .iter()
-            .map(|c| (f64::from(*c) - expected).powi(2) / expected)
-            .sum::<f64>()
+        count.iter().map(|c| (f64::from(*c) - expected).powi(2) / expected).sum::<f64>()
             / f64::from(cells - 1)
     }
 
-    fn flows4() -> impl Iterator<Item = ([u8; 4], [u8; 2])> {
-        (0..64u8).flat_map(|c| (0..4096u16).map(move |p| ([198, 51, 100, c], (p + 1024).to_be_bytes())))
+    fn flows() -> impl Iterator<Item = (u32, u16)> {
+        (0..64u8).flat_map(|c| (0..4096u16).map(move |p| (u32::from_le_bytes([198, 51, 100, c]), p + 1024)))
     }
 
     #[test]
     fn sequential_clients_and_ports_fill_slots_evenly() {
         for n in 0..8 {
             let k = key(n);
-            let u4 = unevenness(flows4().map(|(s, p)| k.v4(s, VIP, p, [1, 187], 6)), 4099);
+            let u4 = unevenness(flows().map(|(s, p)| k.v4(s, VIP, ports(p, 443), 6)), 4099);
             assert!((0.85..1.15).contains(&u4), "key {n}: {u4}");
             let u6 = unevenness(
-                flows4().map(|(s, p)| k.v6([0xb80d_0120, u64::from(s[3])], [0xb80d_0120, 1], p, [1, 187], 6)),
+                flows().map(|(s, p)| k.v6([0xb80d_0120, u64::from(s)], [0xb80d_0120, 1], ports(p, 443), 6)),
                 4099,
             );
             assert!((0.85..1.15).contains(&u6), "key {n}: {u6}");
@@ -137,8 +136,8 @@ mod tests {
     #[test]
     fn flows_of_one_slot_have_distinct_tags() {
         let k = key(1);
-        let mut tags: Vec<(u32, u32)> = flows4()
-            .map(|(s, p)| k.v4(s, VIP, p, [0, 80], 6))
+        let mut tags: Vec<(u32, u32)> = flows()
+            .map(|(s, p)| k.v4(s, VIP, ports(p, 80), 6))
             .map(|h| (pin::tag(h), pin::bucket(h) & 1023))
             .collect();
         tags.sort_unstable();
@@ -150,29 +149,24 @@ mod tests {
     #[test]
     fn every_input_bit_matters() {
         let k = key(3);
-        let base = k.v4([1, 2, 3, 4], VIP, [5, 6], [7, 8], 6);
+        let (src, between) = (u32::from_le_bytes([1, 2, 3, 4]), ports(5, 6));
+        let base = k.v4(src, VIP, between, 6);
         for bit in 0..32 {
-            let flip = |a: [u8; 4]| (u32::from_le_bytes(a) ^ 1 << bit).to_le_bytes();
             for h in [
-                k.v4(flip([1, 2, 3, 4]), VIP, [5, 6], [7, 8], 6),
-                k.v4([1, 2, 3, 4], flip(VIP), [5, 6], [7, 8], 6),
+                k.v4(src ^ 1 << bit, VIP, between, 6),
+                k.v4(src, VIP ^ 1 << bit, between, 6),
+                k.v4(src, VIP, between ^ 1 << bit, 6),
             ] {
                 let changed = (h ^ base).count_ones();
-                assert!(
-                    (12..=52).contains(&changed),
-                    "bit {bit}: {changed} bits of the hash change"
-                );
+                assert!((12..=52).contains(&changed), "bit {bit}: {changed} bits of the hash change");
             }
         }
-        assert_ne!(base, k.v4([1, 2, 3, 4], VIP, [5, 6], [7, 8], 17));
+        assert_ne!(base, k.v4(src, VIP, between, 17));
     }
 
     #[test]
     fn other_key_other_hash_and_the_key_is_not_printed() {
-        assert_ne!(
-            key(1).v4(VIP, VIP, [0, 1], [0, 2], 6),
-            key(2).v4(VIP, VIP, [0, 1], [0, 2], 6)
-        );
+        assert_ne!(key(1).v4(VIP, VIP, ports(1, 2), 6), key(2).v4(VIP, VIP, ports(1, 2), 6));
         assert_eq!(format!("{:?}", key(1)), "HashKey(secret)");
     }
 
@@ -180,8 +174,8 @@ mod tests {
     fn golden_value_keeps_clusters_in_agreement_across_releases() {
         let k = key(7);
         let got = (
-            k.v4([198, 51, 100, 7], VIP, [0x9c, 0x40], [0, 80], 6),
-            k.v6([1, 2], [3, 4], [0x9c, 0x40], [0, 80], 6),
+            k.v4(u32::from_le_bytes([198, 51, 100, 7]), VIP, ports(40000, 80), 6),
+            k.v6([1, 2], [3, 4], ports(40000, 80), 6),
         );
         assert_eq!(got, GOLDEN);
     }

@@ -12,3 +12,14 @@ pub mod parse;
 pub const TCP: u8 = 6;
 /// IP protocol number of UDP.
 pub const UDP: u8 = 17;
+
+/// Two bytes of a packet as one little-endian load: for comparing and hashing, not for arithmetic.
+///
+/// Byte arrays that pass through enums and structs make the compiler load byte by byte; a number stays one load.
+pub type Wire16 = u16;
+
+/// The number as it lies in a packet.
+#[inline(always)]
+pub const fn wire(n: u16) -> Wire16 {
+    u16::from_le_bytes(n.to_be_bytes())
+}

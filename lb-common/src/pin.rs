@@ -91,24 +91,15 @@ mod tests {
     #[test]
     fn fields_do_not_overlap() {
         let pin = Pin::new(u32::MAX, 0, 0);
-        assert_eq!(
-            (pin.tag(), pin.time(), pin.backend(), pin.closing()),
-            (u32::MAX, 0, 0, false)
-        );
+        assert_eq!((pin.tag(), pin.time(), pin.backend(), pin.closing()), (u32::MAX, 0, 0, false));
         let pin = Pin::new(7, u16::MAX, 0x7fff);
-        assert_eq!(
-            (pin.tag(), pin.time(), pin.backend(), pin.closing()),
-            (7, u16::MAX, 0x7fff, false)
-        );
+        assert_eq!((pin.tag(), pin.time(), pin.backend(), pin.closing()), (7, u16::MAX, 0x7fff, false));
     }
 
     #[test]
     fn touching_keeps_flow_and_backend_and_never_unsets_closing() {
         let pin = Pin::new(7, 1, 9).touched(5, true).touched(6, false);
-        assert_eq!(
-            (pin.tag(), pin.time(), pin.backend(), pin.closing()),
-            (7, 6, 9, true)
-        );
+        assert_eq!((pin.tag(), pin.time(), pin.backend(), pin.closing()), (7, 6, 9, true));
     }
 
     #[test]

@@ -6,6 +6,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::net::Wire16;
+
 /// Entries in an IPv4 bucket.
 pub const WAYS4: usize = 4;
 /// Entries in an IPv6 bucket.
@@ -24,16 +26,21 @@ pub struct Key4(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key6(pub [u64; 3]);
 
-const USED: u8 = 1;
+/// In a key's last byte: tells a key of all zeros from a free entry.
+const USED: u64 = 1;
 const M: u64 = 0x9E37_79B9_7F4A_7C15;
 
+/// Port, protocol and [`USED`] as the four bytes that end a key.
+#[inline(always)]
+const fn ending(port: Wire16, proto: u8) -> u64 {
+    port as u64 | (proto as u64) << 16 | USED << 24
+}
+
 impl Key4 {
-    /// Builds the key from network-order parts.
+    /// Builds the key. `addr` is the address's four bytes, loaded little-endian.
     #[inline(always)]
-    pub const fn new(addr: [u8; 4], port: [u8; 2], proto: u8) -> Self {
-        Self(u64::from_le_bytes([
-            addr[0], addr[1], addr[2], addr[3], port[0], port[1], proto, USED,
-        ]))
+    pub const fn new(addr: u32, port: Wire16, proto: u8) -> Self {
+        Self(addr as u64 | ending(port, proto) << 32)
     }
 
     /// Home bucket, then alternate; reduce with the table's mask.
@@ -44,14 +51,10 @@ impl Key4 {
 }
 
 impl Key6 {
-    /// Builds the key from network-order parts. `addr` holds the address's two halves as little-endian loads.
+    /// Builds the key. `addr` is the address's two halves, loaded little-endian.
     #[inline(always)]
-    pub const fn new(addr: [u64; 2], port: [u8; 2], proto: u8) -> Self {
-        Self([
-            addr[0],
-            addr[1],
-            u64::from_le_bytes([port[0], port[1], proto, USED, 0, 0, 0, 0]),
-        ])
+    pub const fn new(addr: [u64; 2], port: Wire16, proto: u8) -> Self {
+        Self([addr[0], addr[1], ending(port, proto)])
     }
 
     /// Home bucket, then alternate; reduce with the table's mask.
@@ -120,11 +123,12 @@ abi!(ServiceBucket6, size = 64, align = 8);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::wire;
 
     #[test]
     fn a_used_key_is_never_the_free_key() {
-        assert_ne!(Key4::new([0; 4], [0; 2], 0).0, 0);
-        assert_ne!(Key6::new([0; 2], [0; 2], 0).0[2], 0);
+        assert_ne!(Key4::new(0, 0, 0).0, 0);
+        assert_ne!(Key6::new([0; 2], 0, 0).0[2], 0);
     }
 
     #[test]
@@ -132,7 +136,7 @@ mod tests {
         let mut seen = [0u16; 1024];
         for host in 0..=255u8 {
             for port in [80u16, 443, 8080, 8443] {
-                let (home, _) = Key4::new([203, 0, 113, host], port.to_be_bytes(), 6).buckets();
+                let (home, _) = Key4::new(u32::from_le_bytes([203, 0, 113, host]), wire(port), 6).buckets();
                 seen[(home & 1023) as usize] += 1;
             }
         }
@@ -143,7 +147,7 @@ mod tests {
     fn alternate_differs_from_home_for_most_keys() {
         let same = (0..=255u8)
             .filter(|h| {
-                let (a, b) = Key6::new([u64::from(*h), 1], [0, 80], 6).buckets();
+                let (a, b) = Key6::new([u64::from(*h), 1], wire(80), 6).buckets();
                 a & 255 == b & 255
             })
             .count();

@@ -8,6 +8,7 @@ use aya_ebpf::{
 use lb_common::{
     backend::{Backend, VALID},
     net::{
+        Wire16,
         cursor::Cursor,
         eth::{self, Macs, Tag},
         parse::{Link, Tags},
@@ -19,9 +20,8 @@ use crate::maps::BACKENDS;
 
 /// What of a backend's record a frame needs.
 pub struct Egress {
-    dst_mac: [u8; 6],
-    src_mac: [u8; 6],
-    vlan: [u8; 2],
+    macs: (u64, u32),
+    vlan: Wire16,
     ifindex: u32,
 }
 
@@ -45,27 +45,20 @@ pub fn egress(backend: u16) -> Result<Egress, Reason> {
     if b.flags & VALID == 0 {
         return Err(Reason::Unresolved);
     }
-    Ok(Egress {
-        dst_mac: b.dst_mac,
-        src_mac: b.src_mac,
-        vlan: b.vlan,
-        ifindex: b.ifindex,
-    })
+    Ok(Egress { macs: b.macs(), vlan: u16::from_le_bytes(b.vlan), ifindex: b.ifindex })
 }
 
 /// Chooses before anything is written, so that a frame is either whole and old or whole and new.
 #[inline(always)]
 pub fn plan(tags: &Tags<'_>, to: &Egress) -> Result<Plan, Reason> {
-    let tagged = to.vlan != [0, 0];
+    let tagged = to.vlan != 0;
     match tags {
         Tags::None if !tagged => Ok(Plan::Keep),
         Tags::None => Ok(Plan::Push),
         Tags::One(_) if !tagged => Ok(Plan::Pop),
-        Tags::One(tag) | Tags::Two(tag) if tagged => Ok(if tag.id() == to.vlan {
-            Plan::Keep
-        } else {
-            Plan::Rewrite
-        }),
+        Tags::One(tag) | Tags::Two(tag) if tagged => {
+            Ok(if tag.id() == to.vlan { Plan::Keep } else { Plan::Rewrite })
+        }
         Tags::One(_) | Tags::Two(_) => Err(Reason::VlanRewrite),
     }
 }
@@ -84,9 +77,9 @@ pub fn send(ctx: &XdpContext, link: Link<'_>, to: &Egress, plan: Plan) -> Result
         Plan::Push => {
             let mut cursor = moved(ctx, -(size_of::<Tag>() as i32))?;
             address(cursor.take::<Macs>()?, to);
-            *cursor.take::<[u8; 2]>()? = eth::VLAN;
+            *cursor.take::<[u8; 2]>()? = eth::VLAN.to_le_bytes();
             // The frame's own type stands behind this already.
-            *cursor.take::<[u8; 2]>()? = to.vlan;
+            *cursor.take::<[u8; 2]>()? = to.vlan.to_le_bytes();
         }
         Plan::Pop => {
             let mut cursor = moved(ctx, size_of::<Tag>() as i32)?;
@@ -103,8 +96,7 @@ pub fn send(ctx: &XdpContext, link: Link<'_>, to: &Egress, plan: Plan) -> Result
 
 #[inline(always)]
 fn address(macs: &mut Macs, to: &Egress) {
-    macs.dst = to.dst_mac;
-    macs.src = to.src_mac;
+    macs.write(to.macs.0, to.macs.1);
 }
 
 /// Moves the start of the frame; what was taken from it before is void.

@@ -116,10 +116,7 @@ fn draw(h: &mut Harness) -> (u64, u64) {
         return (h.random & h.flow_mask, h.random & h.service_mask);
     }
     // Knuth's MMIX generator; its upper bits are the good ones.
-    h.random = h
-        .random
-        .wrapping_mul(6_364_136_223_846_793_005)
-        .wrapping_add(1_442_695_040_888_963_407);
+    h.random = h.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     ((h.random >> 33) & h.flow_mask, (h.random >> 40) & h.service_mask)
 }
 

@@ -4,10 +4,7 @@ use lb_common::{hash::HashKey, knobs::Knobs};
 
 #[unsafe(no_mangle)]
 static KNOBS: Knobs = Knobs {
-    key: HashKey {
-        add: [0; 2],
-        mul: [0; 2],
-    },
+    key: HashKey { add: [0; 2], mul: [0; 2] },
     services4_mask: 0,
     services6_mask: 0,
     probation_mask: 0,

@@ -53,8 +53,9 @@ fn v4<S: Sink>(
 ) -> Result<u32, Reason> {
     let ip = parse::v4(&mut cursor)?;
     let transport = parse::transport(&mut cursor, ip.proto)?;
-    let service = service::find4(Key4::new(ip.dst, transport.dport, transport.proto))?;
-    let hash = knobs::key().v4(ip.src, ip.dst, transport.sport, transport.dport, transport.proto);
+    let (src, dst) = (u32::from_le_bytes(ip.src), u32::from_le_bytes(ip.dst));
+    let service = service::find4(Key4::new(dst, transport.dport(), transport.proto))?;
+    let hash = knobs::key().v4(src, dst, transport.ports, transport.proto);
     let target = select(sink, service, hash, &transport)?;
     if ip.ttl <= 1 {
         return Err(Reason::TtlExpired);
@@ -75,8 +76,8 @@ fn v6<S: Sink>(
     let (ip, proto) = parse::v6(&mut cursor)?;
     let transport = parse::transport(&mut cursor, proto)?;
     let (src, dst) = (halves(&ip.src), halves(&ip.dst));
-    let service = service::find6(Key6::new(dst, transport.dport, transport.proto))?;
-    let hash = knobs::key().v6(src, dst, transport.sport, transport.dport, transport.proto);
+    let service = service::find6(Key6::new(dst, transport.dport(), transport.proto))?;
+    let hash = knobs::key().v6(src, dst, transport.ports, transport.proto);
     let target = select(sink, service, hash, &transport)?;
     if ip.hop_limit <= 1 {
         return Err(Reason::TtlExpired);
@@ -99,11 +100,7 @@ fn select<S: Sink>(
     });
     let backend = track::owner(sink, service, hash, transport)?;
     sink.note(|e| e.backend = backend);
-    Ok(Target {
-        service: service.service,
-        backend,
-        egress: forward::egress(backend)?,
-    })
+    Ok(Target { service: service.service, backend, egress: forward::egress(backend)? })
 }
 
 #[inline(always)]

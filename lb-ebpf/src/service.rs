@@ -14,16 +14,12 @@ use crate::{
 #[inline(always)]
 pub fn find4(key: Key4) -> Result<ServiceRef, Reason> {
     let (home, alternate) = key.buckets();
-    let bucket = SERVICES4
-        .get(home & knobs::services4_mask())
-        .ok_or(Reason::BadTable)?;
+    let bucket = SERVICES4.get(home & knobs::services4_mask()).ok_or(Reason::BadTable)?;
     if let Some(found) = in4(bucket, key) {
         return Ok(found);
     }
     if bucket.0[0].value.flags & OVERFLOW != 0 {
-        let bucket = SERVICES4
-            .get(alternate & knobs::services4_mask())
-            .ok_or(Reason::BadTable)?;
+        let bucket = SERVICES4.get(alternate & knobs::services4_mask()).ok_or(Reason::BadTable)?;
         return in4(bucket, key).ok_or(Reason::NotService);
     }
     Err(Reason::NotService)
@@ -33,16 +29,12 @@ pub fn find4(key: Key4) -> Result<ServiceRef, Reason> {
 #[inline(always)]
 pub fn find6(key: Key6) -> Result<ServiceRef, Reason> {
     let (home, alternate) = key.buckets();
-    let bucket = SERVICES6
-        .get(home & knobs::services6_mask())
-        .ok_or(Reason::BadTable)?;
+    let bucket = SERVICES6.get(home & knobs::services6_mask()).ok_or(Reason::BadTable)?;
     if let Some(found) = in6(bucket, key) {
         return Ok(found);
     }
     if bucket.0[0].value.flags & OVERFLOW != 0 {
-        let bucket = SERVICES6
-            .get(alternate & knobs::services6_mask())
-            .ok_or(Reason::BadTable)?;
+        let bucket = SERVICES6.get(alternate & knobs::services6_mask()).ok_or(Reason::BadTable)?;
         return in6(bucket, key).ok_or(Reason::NotService);
     }
     Err(Reason::NotService)

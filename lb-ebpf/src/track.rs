@@ -44,11 +44,7 @@ pub fn owner<S: Sink>(
     } else {
         slot.cur()
     };
-    if backend == 0 {
-        Err(Reason::NoBackend)
-    } else {
-        Ok(backend)
-    }
+    if backend == 0 { Err(Reason::NoBackend) } else { Ok(backend) }
 }
 
 /// A slot in transition: a pin wins; a first packet goes to `cur` and is pinned; anything else is older than the transition and stays
@@ -79,12 +75,8 @@ fn moving<S: Sink>(
 
     let idle = knobs::pin_idle() as u16;
     let (tag, bucket) = (pin::tag(hash), pin::bucket(hash));
-    let protected = PROTECTED
-        .get_ptr_mut(bucket & knobs::protected_mask())
-        .ok_or(Reason::BadTable)?;
-    let probation = PROBATION
-        .get_ptr_mut(bucket & knobs::probation_mask())
-        .ok_or(Reason::BadTable)?;
+    let protected = PROTECTED.get_ptr_mut(bucket & knobs::protected_mask()).ok_or(Reason::BadTable)?;
+    let probation = PROBATION.get_ptr_mut(bucket & knobs::probation_mask()).ok_or(Reason::BadTable)?;
     let opens = transport.opens();
 
     if let Some((word, pin)) = find(protected, tag, now, idle)
@@ -149,9 +141,7 @@ fn stamp(at: u32, used: u16, cur: u16, now: u16) -> Result<(), Reason> {
     let line = STAMPS.get_ptr_mut(at / SLOTS_PER_LINE).ok_or(Reason::BadTable)?;
     // SAFETY: a valid map value, and the index is below its length.
     unsafe {
-        let word = (&raw mut (*line).0)
-            .cast::<u16>()
-            .add((at % SLOTS_PER_LINE) as usize);
+        let word = (&raw mut (*line).0).cast::<u16>().add((at % SLOTS_PER_LINE) as usize);
         if word.read_volatile() != now {
             word.write_volatile(now);
         }
@@ -188,11 +178,7 @@ fn insert(bucket: *mut PinBucket, new: Pin, now: u16, idle: u16) {
         let word = at(bucket, way);
         // SAFETY: as in `find`.
         let pin = Pin(unsafe { word.read_volatile() });
-        let rank = if pin.expired(now, idle) {
-            1 << 16
-        } else {
-            u32::from(pin.age(now)) + 1
-        };
+        let rank = if pin.expired(now, idle) { 1 << 16 } else { u32::from(pin.age(now)) + 1 };
         if rank > oldest {
             (victim, oldest) = (word, rank);
         }

@@ -21,10 +21,7 @@ pub(crate) fn find(sysroot: &Path, llvm_major: u32) -> Result<Linker, String> {
          or set LB_BPF_LINKER"
             .to_owned()
     })?;
-    Ok(Linker {
-        path,
-        llvm: llvm(sysroot, llvm_major),
-    })
+    Ok(Linker { path, llvm: llvm(sysroot, llvm_major) })
 }
 
 fn candidates() -> Vec<PathBuf> {
@@ -43,21 +40,14 @@ fn candidates() -> Vec<PathBuf> {
 /// The compiler's LLVM: in its sysroot (rustup), or where Debian puts the package's.
 fn llvm(sysroot: &Path, major: u32) -> Option<PathBuf> {
     let mut dirs = vec![sysroot.join("lib"), format!("/usr/lib/llvm-{major}/lib").into()];
-    let multiarch = fs::read_dir("/usr/lib")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|d| d.path());
+    let multiarch = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|d| d.path());
     dirs.extend(multiarch.filter(|d| d.to_string_lossy().ends_with("-linux-gnu")));
     dirs.iter().find_map(|dir| {
         let mut libraries: Vec<PathBuf> = fs::read_dir(dir)
             .ok()?
             .flatten()
             .map(|file| file.path())
-            .filter(|path| {
-                path.file_name()
-                    .is_some_and(|name| is_llvm(&name.to_string_lossy(), major))
-            })
+            .filter(|path| path.file_name().is_some_and(|name| is_llvm(&name.to_string_lossy(), major)))
             // rustup ships a linker script of 42 bytes under the library's other name.
             .filter(|path| fs::metadata(path).is_ok_and(|m| m.len() > 1 << 20))
             .collect();
@@ -68,11 +58,8 @@ fn llvm(sysroot: &Path, major: u32) -> Option<PathBuf> {
 
 fn is_llvm(name: &str, major: u32) -> bool {
     // libLLVM.so.22.1, libLLVM-22.so, libLLVM.so.22.1-rust-1.95.0-stable; not libLLVM-2.so for 22.
-    [format!("libLLVM.so.{major}"), format!("libLLVM-{major}")]
-        .iter()
-        .any(|stem| {
-            name.strip_prefix(stem.as_str())
-                .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
-                && name.contains(".so")
-        })
+    [format!("libLLVM.so.{major}"), format!("libLLVM-{major}")].iter().any(|stem| {
+        name.strip_prefix(stem.as_str()).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+            && name.contains(".so")
+    })
 }

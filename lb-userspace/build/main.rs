@@ -63,10 +63,7 @@ fn run() -> Result<String, String> {
                     say("warning", &missing);
                     println!("cargo::rustc-link-arg-bin=lbd={LINK_STOPPER}");
                     // A file that never exists: the next build looks for a toolchain again.
-                    println!(
-                        "cargo::rerun-if-changed={}",
-                        out_dir.join("no-toolchain-yet").display()
-                    );
+                    println!("cargo::rerun-if-changed={}", out_dir.join("no-toolchain-yet").display());
                     Ok("nothing (no BPF toolchain)".to_owned())
                 }
             }

@@ -30,11 +30,7 @@ impl Builder {
             .find(|dir| dir.file_name().is_some_and(|name| name == "build"))
             .and_then(|build| build.parent()?.parent())
             .map_or_else(|| out_dir.join("ebpf"), |target| target.join("ebpf"));
-        let builder = Self {
-            source: source.to_owned(),
-            out_dir: out_dir.to_owned(),
-            target_dir,
-        };
+        let builder = Self { source: source.to_owned(), out_dir: out_dir.to_owned(), target_dir };
         builder.watch(source);
         builder
     }
@@ -50,22 +46,12 @@ impl Builder {
 
     /// Compiles, and copies the object to `destination` and the benchmark's half beside it; the answer names the compiler.
     pub(crate) fn build(&self, tools: &Tools, destination: &Path) -> Result<String, String> {
-        let libraries = self
-            .llvm_dir(tools)
-            .map_err(|e| format!("{}: {e}", self.out_dir.display()))?;
+        let libraries = self.llvm_dir(tools).map_err(|e| format!("{}: {e}", self.out_dir.display()))?;
         let mut command = Command::new(&tools.cargo);
         forget_outer_build(&mut command);
         command
             .current_dir(&self.source)
-            .args([
-                "build",
-                "--release",
-                "--locked",
-                "--bins",
-                "--target",
-                TARGET,
-                "--target-dir",
-            ])
+            .args(["build", "--release", "--locked", "--bins", "--target", TARGET, "--target-dir"])
             .arg(&self.target_dir)
             .env("RUSTC", &tools.compiler.rustc)
             .env("CARGO_ENCODED_RUSTFLAGS", rustflags().join("\x1f"))
@@ -90,26 +76,19 @@ impl Builder {
                 Core::FromSource => "from rust-src",
             }
         );
-        let output = command
-            .output()
-            .map_err(|e| format!("{}: {e}", tools.cargo.display()))?;
+        let output = command.output().map_err(|e| format!("{}: {e}", tools.cargo.display()))?;
         if !output.status.success() {
             return Err(format!(
                 "the eBPF object does not build ({how}; {}; LLVM {}):\n{}",
                 tools.linker.path.display(),
-                tools
-                    .linker
-                    .llvm
-                    .as_ref()
-                    .map_or("linked into it".into(), |l| l.to_string_lossy()),
+                tools.linker.llvm.as_ref().map_or("linked into it".into(), |l| l.to_string_lossy()),
                 String::from_utf8_lossy(&output.stderr)
             ));
         }
         let built = self.target_dir.join(TARGET).join("release");
-        for (program, to) in [
-            ("lb-ebpf", destination.to_owned()),
-            ("lb-harness", destination.with_file_name("lb-harness")),
-        ] {
+        for (program, to) in
+            [("lb-ebpf", destination.to_owned()), ("lb-harness", destination.with_file_name("lb-harness"))]
+        {
             let from = built.join(program);
             copy_if_changed(&from, &to).map_err(|e| format!("{}: {e}", from.display()))?;
         }
@@ -132,35 +111,26 @@ impl Builder {
     }
 }
 
-fn rustflags() -> [String; 3] {
+fn rustflags() -> [String; 5] {
     // The host's architecture: register names of probes differ, and aya-ebpf insists on knowing.
     let host = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_else(|_| "x86_64".to_owned());
     [
         format!("--cfg=bpf_target_arch=\"{host}\""),
         "-Cdebuginfo=2".to_owned(), // BTF is made of it
         "-Clink-arg=--btf".to_owned(),
+        "-Ctarget-cpu=v3".to_owned(), // 32-bit arithmetic and jumps: every kernel since 5.1
+        // Packet headers have no alignment: without this each load of a word becomes four of a byte. LLVM 22; others ignore it.
+        "-Ctarget-feature=+allows-misaligned-mem-access".to_owned(),
     ]
 }
 
 /// The outer cargo and rustup describe their own build in the environment; the inner one must not read it. What says where crates
 /// come from stays.
 fn forget_outer_build(command: &mut Command) {
-    const STAYS: [&str; 5] = [
-        "CARGO_HOME",
-        "CARGO_MAKEFLAGS",
-        "CARGO_NET_OFFLINE",
-        "CARGO_HTTP_CAINFO",
-        "RUSTUP_HOME",
-    ];
+    const STAYS: [&str; 5] =
+        ["CARGO_HOME", "CARGO_MAKEFLAGS", "CARGO_NET_OFFLINE", "CARGO_HTTP_CAINFO", "RUSTUP_HOME"];
     const STAYS_WITH_PREFIX: [&str; 3] = ["CARGO_REGISTRIES_", "CARGO_SOURCE_", "CARGO_HTTP_"];
-    const GOES: [&str; 6] = [
-        "TARGET",
-        "HOST",
-        "OUT_DIR",
-        "LD_LIBRARY_PATH",
-        "PROFILE",
-        "OPT_LEVEL",
-    ];
+    const GOES: [&str; 6] = ["TARGET", "HOST", "OUT_DIR", "LD_LIBRARY_PATH", "PROFILE", "OPT_LEVEL"];
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         let stays = STAYS.contains(&text.as_ref()) || STAYS_WITH_PREFIX.iter().any(|p| text.starts_with(p));

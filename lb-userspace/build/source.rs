@@ -15,14 +15,9 @@ pub(crate) enum Source {
 impl Source {
     /// Reads the variables, and has cargo watch all that matter to a build.
     pub(crate) fn from_env() -> Self {
-        for variable in [
-            "LB_EBPF_OBJECT",
-            "LB_EBPF_SKIP",
-            "LB_EBPF_RUSTC",
-            "LB_BPF_LINKER",
-            "LB_GIT_HASH",
-            "PATH",
-        ] {
+        for variable in
+            ["LB_EBPF_OBJECT", "LB_EBPF_SKIP", "LB_EBPF_RUSTC", "LB_BPF_LINKER", "LB_GIT_HASH", "PATH"]
+        {
             println!("cargo::rerun-if-env-changed={variable}");
         }
         if let Some(file) = env::var_os("LB_EBPF_OBJECT").filter(|f| !f.is_empty()) {

@@ -97,36 +97,22 @@ pub(crate) fn find(target: &str) -> Result<Tools, String> {
     let compilers = survey(target);
     let missing = |what: &str| {
         let found: Vec<String> = compilers.iter().map(|c| format!("  {c}")).collect();
-        let found = if found.is_empty() {
-            "  no rustc".to_owned()
-        } else {
-            found.join("\n")
-        };
+        let found = if found.is_empty() { "  no rustc".to_owned() } else { found.join("\n") };
         format!("{HELP}\n{what}. Found:\n{found}")
     };
     let Some(compiler) = choose(&compilers) else {
-        return Err(missing(&format!(
-            "No compiler has `core` for {target}, as library or as source"
-        )));
+        return Err(missing(&format!("No compiler has `core` for {target}, as library or as source")));
     };
     let (Some(core), Some(cargo)) = (compiler.core(), compiler.cargo.clone()) else {
         return Err(missing("The chosen compiler has no cargo beside it"));
     };
     let linker = linker::find(&compiler.sysroot, compiler.llvm).map_err(|e| missing(&e))?;
-    Ok(Tools {
-        compiler: compiler.clone(),
-        core,
-        cargo,
-        linker,
-    })
+    Ok(Tools { compiler: compiler.clone(), core, cargo, linker })
 }
 
 /// The best of them, the first among equals.
 pub(crate) fn choose(compilers: &[Compiler]) -> Option<&Compiler> {
-    compilers
-        .iter()
-        .filter(|c| c.rank().is_some())
-        .min_by_key(|c| c.rank())
+    compilers.iter().filter(|c| c.rank().is_some()).min_by_key(|c| c.rank())
 }
 
 /// Every compiler there is, once each.
@@ -138,10 +124,7 @@ pub(crate) fn survey(target: &str) -> Vec<Compiler> {
             let sysroot = PathBuf::from(ask(&rustc, &["--print", "sysroot"])?);
             // rustup's proxy answers for the toolchain behind it: that is the one to name, and once is enough.
             let rustc = executable(&sysroot.join("bin"), "rustc").unwrap_or(rustc);
-            sysroots
-                .insert(sysroot.clone())
-                .then(|| inspect(rustc, sysroot, target))
-                .flatten()
+            sysroots.insert(sysroot.clone()).then(|| inspect(rustc, sysroot, target)).flatten()
         })
         .collect()
 }
@@ -173,27 +156,15 @@ fn rustup_toolchains() -> Vec<PathBuf> {
 
 fn inspect(rustc: PathBuf, sysroot: PathBuf, target: &str) -> Option<Compiler> {
     let about = ask(&rustc, &["-vV"])?;
-    let field = |name: &str| {
-        about
-            .lines()
-            .find_map(|l| l.strip_prefix(name))
-            .unwrap_or_default()
-            .trim()
-    };
+    let field = |name: &str| about.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default().trim();
     let release = field("release:");
     let rustlib = sysroot.join("lib/rustlib");
-    let has_prebuilt = fs::read_dir(rustlib.join(target).join("lib")).is_ok_and(|dir| {
-        dir.flatten()
-            .any(|f| f.file_name().to_string_lossy().starts_with("libcore-"))
-    });
+    let has_prebuilt = fs::read_dir(rustlib.join(target).join("lib"))
+        .is_ok_and(|dir| dir.flatten().any(|f| f.file_name().to_string_lossy().starts_with("libcore-")));
     Some(Compiler {
         cargo: executable(&sysroot.join("bin"), "cargo").or_else(|| executable(rustc.parent()?, "cargo")),
         version: about.lines().next().unwrap_or_default().to_owned(),
-        llvm: field("LLVM version:")
-            .split('.')
-            .next()
-            .and_then(|n| n.parse().ok())
-            .unwrap_or(0),
+        llvm: field("LLVM version:").split('.').next().and_then(|n| n.parse().ok()).unwrap_or(0),
         nightly: release.ends_with("-nightly") || release.ends_with("-dev"),
         has_prebuilt,
         has_source: rustlib.join("src/rust/library/core/src/lib.rs").is_file(),
@@ -211,10 +182,7 @@ fn ask(program: &Path, arguments: &[&str]) -> Option<String> {
         .env_remove("LD_LIBRARY_PATH")
         .output()
         .ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn executable(dir: &Path, name: &str) -> Option<PathBuf> {

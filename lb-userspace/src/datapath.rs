@@ -233,8 +233,5 @@ pub enum Error {
 }
 
 fn kernel(what: String, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::Kernel {
-        what,
-        source: source.into(),
-    }
+    Error::Kernel { what, source: source.into() }
 }

@@ -12,10 +12,8 @@ pub const fn replace(csum: [u8; 2], old: [u8; 2], new: [u8; 2]) -> [u8; 2] {
 
 /// The checksum of `bytes`; zero if they contain their own, correct one.
 pub fn full(bytes: &[u8]) -> [u8; 2] {
-    let mut sum = bytes
-        .chunks(2)
-        .map(|w| u32::from(w[0]) << 8 | w.get(1).copied().map_or(0, u32::from))
-        .sum::<u32>();
+    let mut sum =
+        bytes.chunks(2).map(|w| u32::from(w[0]) << 8 | w.get(1).copied().map_or(0, u32::from)).sum::<u32>();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
@@ -29,11 +27,7 @@ mod tests {
     #[test]
     fn rfc_1624_section_4_example() {
         assert_eq!(
-            replace(
-                0xdd2f_u16.to_be_bytes(),
-                0x5555_u16.to_be_bytes(),
-                0x3285_u16.to_be_bytes()
-            ),
+            replace(0xdd2f_u16.to_be_bytes(), 0x5555_u16.to_be_bytes(), 0x3285_u16.to_be_bytes()),
             [0, 0]
         );
     }

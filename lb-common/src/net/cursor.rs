@@ -20,11 +20,7 @@ impl<'p> Cursor<'p> {
     /// Starts at the first byte of `packet`.
     pub fn new(packet: &'p mut [u8]) -> Self {
         let range = packet.as_mut_ptr_range();
-        Self {
-            at: range.start,
-            end: range.end,
-            packet: PhantomData,
-        }
+        Self { at: range.start, end: range.end, packet: PhantomData }
     }
 
     /// Starts at `start`.
@@ -34,11 +30,7 @@ impl<'p> Cursor<'p> {
     /// checks that: the two must be the context's `data` and `data_end`.
     #[inline(always)]
     pub const unsafe fn from_raw(start: *mut u8, end: *mut u8) -> Self {
-        Self {
-            at: start,
-            end,
-            packet: PhantomData,
-        }
+        Self { at: start, end, packet: PhantomData }
     }
 
     /// Returns the next header and moves past it, or says that the packet ends before it does.

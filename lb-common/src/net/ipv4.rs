@@ -2,12 +2,10 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::csum;
-
 /// Version 4 and a header of five words: no options.
 pub const PLAIN: u8 = 0x45;
 /// "More fragments" and the 13 bits of offset: anything but 0 is a fragment.
-pub const FRAGMENT: u16 = 0x3fff;
+pub const FRAGMENT: super::Wire16 = super::wire(0x3fff);
 
 /// The fixed part of the header.
 #[repr(C)]
@@ -39,21 +37,22 @@ impl Ipv4 {
     /// Whether this is a fragment, the first included.
     #[inline(always)]
     pub const fn is_fragment(&self) -> bool {
-        u16::from_be_bytes(self.frag) & FRAGMENT != 0
+        u16::from_le_bytes(self.frag) & FRAGMENT != 0
     }
 
-    /// Takes one from the TTL and keeps the checksum right (RFC 1624 through [`csum::replace`]).
+    /// Takes one from the TTL and keeps the checksum right: RFC 1141, section 1, with its end-around carry. The sum is the same
+    /// in either byte order, so it is done on the words as they are loaded.
     #[inline(always)]
     pub const fn decrement_ttl(&mut self) {
-        let old = [self.ttl, self.proto];
         self.ttl = self.ttl.wrapping_sub(1);
-        self.csum = csum::replace(self.csum, old, [self.ttl, self.proto]);
+        let sum = u16::from_le_bytes(self.csum) as u32 + super::wire(0x0100) as u32;
+        self.csum = ((sum + (sum >= 0xffff) as u32) as u16).to_le_bytes();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::csum, *};
 
     #[test]
     fn decrement_agrees_with_a_full_sum_for_every_ttl_and_every_rest() {

@@ -11,14 +11,18 @@ pub const RST: u8 = 1 << 2;
 /// TCP flag.
 pub const ACK: u8 = 1 << 4;
 
+/// The two ports as they lie in a header.
+pub const fn ports(src: u16, dst: u16) -> [u8; 4] {
+    let (s, d) = (src.to_be_bytes(), dst.to_be_bytes());
+    [s[0], s[1], d[0], d[1]]
+}
+
 /// TCP header without options.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoBytes, FromBytes, Immutable, KnownLayout)]
 pub struct Tcp {
-    /// Source port.
-    pub src: [u8; 2],
-    /// Destination port.
-    pub dst: [u8; 2],
+    /// Source and destination port.
+    pub ports: [u8; 4],
     /// Sequence number.
     pub seq: [u8; 4],
     /// Acknowledgment number.
@@ -39,10 +43,8 @@ pub struct Tcp {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoBytes, FromBytes, Immutable, KnownLayout)]
 pub struct Udp {
-    /// Source port.
-    pub src: [u8; 2],
-    /// Destination port.
-    pub dst: [u8; 2],
+    /// Source and destination port.
+    pub ports: [u8; 4],
     /// Length of header and payload.
     pub len: [u8; 2],
     /// Checksum.

@@ -1,7 +1,7 @@
 //! Cursor → link, network and transport header, one function a layer.
 
 use super::{
-    TCP, UDP,
+    TCP, UDP, Wire16,
     cursor::Cursor,
     eth::{self, Macs, Tag},
     ipv4::{self, Ipv4},
@@ -41,20 +41,24 @@ pub enum Network {
     V6,
 }
 
-/// What the transport header says about a flow. Network order.
+/// What the transport header says about a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transport {
+    /// Source and destination port in one little-endian load: the source port is the lower half.
+    pub ports: u32,
     /// [`TCP`] or [`UDP`].
     pub proto: u8,
-    /// Source port.
-    pub sport: [u8; 2],
-    /// Destination port.
-    pub dport: [u8; 2],
     /// TCP flags; 0 for UDP.
     pub flags: u8,
 }
 
 impl Transport {
+    /// The destination port.
+    #[inline(always)]
+    pub const fn dport(&self) -> Wire16 {
+        (self.ports >> 16) as u16
+    }
+
     /// The first packet of a TCP connection.
     #[inline(always)]
     pub const fn opens(&self) -> bool {
@@ -72,27 +76,27 @@ impl Transport {
 #[inline(always)]
 pub fn link<'p>(cursor: &mut Cursor<'p>) -> Result<Link<'p>, Reason> {
     let macs = cursor.take::<Macs>()?;
-    let mut tags = Tags::None;
-    let mut ethertype = *cursor.take::<[u8; 2]>()?;
-    if is_tag(ethertype) {
-        let outer = cursor.take::<Tag>()?;
-        ethertype = outer.inner;
-        if is_tag(ethertype) {
-            ethertype = cursor.take::<Tag>()?.inner;
-            if is_tag(ethertype) {
-                return Err(Reason::TooManyTags);
-            }
-            tags = Tags::Two(outer);
-        } else {
-            tags = Tags::One(outer);
-        }
+    let ethertype = u16::from_le_bytes(*cursor.take::<[u8; 2]>()?);
+    if let Some(network) = network(ethertype) {
+        return Ok(Link { macs, tags: Tags::None, network });
     }
-    let network = match ethertype {
-        eth::IPV4 => Network::V4,
-        eth::IPV6 => Network::V6,
-        _ => return Err(Reason::NotIp),
-    };
-    Ok(Link { macs, tags, network })
+    if !is_tag(ethertype) {
+        return Err(Reason::NotIp);
+    }
+    let outer = cursor.take::<Tag>()?;
+    let ethertype = u16::from_le_bytes(outer.inner);
+    if let Some(network) = network(ethertype) {
+        return Ok(Link { macs, tags: Tags::One(outer), network });
+    }
+    if !is_tag(ethertype) {
+        return Err(Reason::NotIp);
+    }
+    let ethertype = u16::from_le_bytes(cursor.take::<Tag>()?.inner);
+    match network(ethertype) {
+        Some(network) => Ok(Link { macs, tags: Tags::Two(outer), network }),
+        None if is_tag(ethertype) => Err(Reason::TooManyTags),
+        None => Err(Reason::NotIp),
+    }
 }
 
 /// IPv4 header with its options skipped.
@@ -144,11 +148,7 @@ pub fn v6<'p>(cursor: &mut Cursor<'p>) -> Result<(&'p mut Ipv6, u8), Reason> {
         cursor.skip(more)?;
         next = header.next;
     }
-    if is_extension(next) {
-        Err(Reason::TooManyExtensions)
-    } else {
-        Ok((ip, next))
-    }
+    if is_extension(next) { Err(Reason::TooManyExtensions) } else { Ok((ip, next)) }
 }
 
 /// TCP or UDP header.
@@ -157,28 +157,27 @@ pub fn transport(cursor: &mut Cursor<'_>, proto: u8) -> Result<Transport, Reason
     match proto {
         TCP => {
             let tcp = cursor.take::<Tcp>()?;
-            Ok(Transport {
-                proto,
-                sport: tcp.src,
-                dport: tcp.dst,
-                flags: tcp.flags,
-            })
+            Ok(Transport { ports: u32::from_le_bytes(tcp.ports), proto, flags: tcp.flags })
         }
         UDP => {
             let udp = cursor.take::<Udp>()?;
-            Ok(Transport {
-                proto,
-                sport: udp.src,
-                dport: udp.dst,
-                flags: 0,
-            })
+            Ok(Transport { ports: u32::from_le_bytes(udp.ports), proto, flags: 0 })
         }
         _ => Err(Reason::NotTcpUdp),
     }
 }
 
 #[inline(always)]
-const fn is_tag(ethertype: [u8; 2]) -> bool {
+const fn network(ethertype: Wire16) -> Option<Network> {
+    match ethertype {
+        eth::IPV4 => Some(Network::V4),
+        eth::IPV6 => Some(Network::V6),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+const fn is_tag(ethertype: Wire16) -> bool {
     matches!(ethertype, eth::VLAN | eth::QINQ)
 }
 

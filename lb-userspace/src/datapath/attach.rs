@@ -55,17 +55,13 @@ pub(super) fn attach(
 /// Takes away what a predecessor attached to interfaces that are not ours any more, or in another mode.
 pub(super) fn detach_others(interfaces: &[String], mode: XdpMode, dir: &Path) -> Result<(), Error> {
     let ours: Vec<String> = interfaces.iter().map(|i| pin_name(i, mode)).collect();
-    for entry in std::fs::read_dir(dir)
-        .map_err(|e| kernel(format!("reading {}", dir.display()), e))?
-        .flatten()
+    for entry in
+        std::fs::read_dir(dir).map_err(|e| kernel(format!("reading {}", dir.display()), e))?.flatten()
     {
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_link = LINK_PREFIXES.iter().any(|p| name.starts_with(p));
         if is_link && !ours.contains(&name) {
-            tracing::warn!(
-                pin = name,
-                "detaching: the configuration does not name it any more"
-            );
+            tracing::warn!(pin = name, "detaching: the configuration does not name it any more");
             std::fs::remove_file(entry.path())
                 .map_err(|e| kernel(format!("removing {}", entry.path().display()), e))?;
         }
@@ -113,14 +109,7 @@ const fn word(mode: XdpMode) -> &'static str {
 /// program of this link.
 fn pin_name(interface: &str, mode: XdpMode) -> String {
     // bpffs forbids dots in names, interfaces may have them.
-    format!(
-        "{}_{}",
-        word(mode),
-        interface
-            .replace('%', "%25")
-            .replace('.', "%2e")
-            .replace('/', "%2f")
-    )
+    format!("{}_{}", word(mode), interface.replace('%', "%25").replace('.', "%2e").replace('/', "%2f"))
 }
 
 /// The attachment of a predecessor, with our program in it.
@@ -130,9 +119,7 @@ fn adopt(program: &mut Xdp, pin: &Path, interface: &str) -> Result<Option<FdLink
     }
     let gone = |why: String| {
         tracing::warn!(interface, why, "the pinned attachment is dead, attaching anew");
-        std::fs::remove_file(pin)
-            .map_err(|e| kernel(format!("removing {}", pin.display()), e))
-            .map(|()| None)
+        std::fs::remove_file(pin).map_err(|e| kernel(format!("removing {}", pin.display()), e)).map(|()| None)
     };
     let old = match PinnedLink::from_pin(pin) {
         Ok(old) => FdLink::from(old),
@@ -143,9 +130,8 @@ fn adopt(program: &mut Xdp, pin: &Path, interface: &str) -> Result<Option<FdLink
         .and_then(|link| program.attach_to_link(link).map_err(|e| e.to_string()));
     match replaced {
         Ok(id) => {
-            let link = program
-                .take_link(id)
-                .map_err(|e| kernel(format!("taking the link of {interface}"), e))?;
+            let link =
+                program.take_link(id).map_err(|e| kernel(format!("taking the link of {interface}"), e))?;
             let link =
                 FdLink::try_from(link).map_err(|e| kernel(format!("taking the link of {interface}"), e))?;
             tracing::info!(interface, "replaced the program of the running attachment");

@@ -23,46 +23,25 @@ impl Clock {
     /// Finds out this kernel's frequency by watching it for a tenth of a second.
     pub(super) fn measure() -> Result<Self, Error> {
         let what = "measuring the kernel's clock";
-        let mut ebpf = EbpfLoader::new()
-            .load(OBJECT)
-            .map_err(|e| kernel(what.into(), e))?;
+        let mut ebpf = EbpfLoader::new().load(OBJECT).map_err(|e| kernel(what.into(), e))?;
         let program: &mut Xdp = ebpf
             .program_mut(names::PROG_CLOCK)
-            .ok_or_else(|| {
-                kernel(
-                    what.into(),
-                    std::io::Error::other("the object has no such program"),
-                )
-            })?
+            .ok_or_else(|| kernel(what.into(), std::io::Error::other("the object has no such program")))?
             .try_into()
             .map_err(|e| kernel(what.into(), e))?;
-        program
-            .load()
-            .map_err(|e| kernel(format!("{what}: verifying the program"), e))?;
+        program.load().map_err(|e| kernel(format!("{what}: verifying the program"), e))?;
         let Some(aya::maps::Map::Array(map)) = ebpf.map(names::CLOCK) else {
-            return Err(kernel(
-                what.into(),
-                std::io::Error::other("the object has no such map"),
-            ));
+            return Err(kernel(what.into(), std::io::Error::other("the object has no such map")));
         };
         let region = Region::map(names::CLOCK, map.fd(), 1, 8)?;
         let Some(Ok(program)) = ebpf.program(names::PROG_CLOCK).map(<&Xdp>::try_from) else {
-            return Err(kernel(
-                what.into(),
-                std::io::Error::other("the object has no such program"),
-            ));
+            return Err(kernel(what.into(), std::io::Error::other("the object has no such program")));
         };
         let read = || {
             program
-                .test_run(TestRunOptions {
-                    data_in: Some(&[0; 64]),
-                    ..TestRunOptions::default()
-                })
+                .test_run(TestRunOptions { data_in: Some(&[0; 64]), ..TestRunOptions::default() })
                 .map_err(|e| kernel(what.into(), e))?;
-            Ok::<_, Error>((
-                region.word(0).load(std::sync::atomic::Ordering::Relaxed),
-                Instant::now(),
-            ))
+            Ok::<_, Error>((region.word(0).load(std::sync::atomic::Ordering::Relaxed), Instant::now()))
         };
         let (first, began) = read()?;
         std::thread::sleep(Duration::from_millis(100));
@@ -74,11 +53,7 @@ impl Clock {
         let seen = jiffies as f64 / took.as_secs_f64();
         let hz = HERTZ
             .into_iter()
-            .min_by(|a, b| {
-                (f64::from(*a) - seen)
-                    .abs()
-                    .total_cmp(&(f64::from(*b) - seen).abs())
-            })
+            .min_by(|a, b| (f64::from(*a) - seen).abs().total_cmp(&(f64::from(*b) - seen).abs()))
             .unwrap_or(250);
         let shift = match hz {
             100 => 7,
@@ -109,11 +84,7 @@ mod tests {
         for hz in HERTZ {
             for off in [0, 1] {
                 let jiffies = u64::from(hz) / 10 + off;
-                assert_eq!(
-                    Clock::from_reading(jiffies, Duration::from_millis(100)).hz,
-                    hz,
-                    "{hz} + {off}"
-                );
+                assert_eq!(Clock::from_reading(jiffies, Duration::from_millis(100)).hz, hz, "{hz} + {off}");
             }
         }
     }
@@ -127,9 +98,6 @@ mod tests {
                 clock.tick() * u32::from(clock.ticks(Duration::from_secs(300))) >= Duration::from_secs(300)
             );
         }
-        assert_eq!(
-            Clock { hz: 250, shift: 8 }.ticks(Duration::from_secs(1 << 30)),
-            1 << 15
-        );
+        assert_eq!(Clock { hz: 250, shift: 8 }.ticks(Duration::from_secs(1 << 30)), 1 << 15);
     }
 }

@@ -41,11 +41,7 @@ pub(super) fn read<T: FromBytes>(
     let (mut cursor, mut next) = (0u32, 0u32);
     while (out.len() as u32) < wanted {
         let mut attr = BatchAttr {
-            in_batch: if out.is_empty() {
-                0
-            } else {
-                &raw const cursor as u64
-            },
+            in_batch: if out.is_empty() { 0 } else { &raw const cursor as u64 },
             out_batch: &raw mut next as u64,
             keys: keys.as_mut_ptr() as u64,
             values: values.as_mut_ptr() as u64,
@@ -60,10 +56,7 @@ pub(super) fn read<T: FromBytes>(
         let end = if done < 0 {
             let e = std::io::Error::last_os_error();
             if e.raw_os_error() != Some(libc::ENOENT) {
-                return Err(kernel(
-                    format!("reading the counters {name} (needs Linux 5.13 or newer)"),
-                    e,
-                ));
+                return Err(kernel(format!("reading the counters {name} (needs Linux 5.13 or newer)"), e));
             }
             true
         } else {

@@ -33,29 +33,10 @@ pub(super) fn name(interface: &str) -> String {
 fn read(interface: &str) -> Option<String> {
     let mut name = [0; libc::IFNAMSIZ];
     name.get_mut(..interface.len().min(libc::IFNAMSIZ - 1))?
-        .copy_from_slice(
-            interface
-                .as_bytes()
-                .get(..libc::IFNAMSIZ - 1)
-                .unwrap_or(interface.as_bytes()),
-        );
-    let socket = socket(
-        AddressFamily::Inet,
-        SockType::Datagram,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )
-    .ok()?;
-    let mut info = DriverInfo {
-        command: GDRVINFO,
-        driver: [0; 32],
-        rest: [0; 160],
-    };
-    let mut request = Request {
-        name,
-        data: &raw mut info,
-        rest: [0; 16],
-    };
+        .copy_from_slice(interface.as_bytes().get(..libc::IFNAMSIZ - 1).unwrap_or(interface.as_bytes()));
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).ok()?;
+    let mut info = DriverInfo { command: GDRVINFO, driver: [0; 32], rest: [0; 160] };
+    let mut request = Request { name, data: &raw mut info, rest: [0; 16] };
     // SAFETY: the request and what it points to are laid out as the kernel expects and outlive the call.
     if unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) } != 0 {
         return None;
@@ -69,9 +50,6 @@ mod tests {
     #[test]
     fn what_does_not_exist_has_no_known_driver() {
         assert_eq!(super::name("no-such-if0"), "unknown");
-        assert_eq!(
-            super::name("a-name-that-is-much-too-long-for-an-interface"),
-            "unknown"
-        );
+        assert_eq!(super::name("a-name-that-is-much-too-long-for-an-interface"), "unknown");
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader, TestRun, TestRunOptions,
     maps::{Map, MapData},
-    programs::Xdp,
+    programs::{ProgramFd, Xdp},
 };
 use lb_common::{
     hash::HashKey,
@@ -33,11 +33,8 @@ pub type Sizes = BTreeMap<&'static str, u32>;
 
 /// Map sizes for the configured limits. Service tables are kept at most a third full, so that two buckets always suffice.
 pub fn sizes(limits: &Limits) -> Sizes {
-    let buckets = |entries: u32, ways: usize| {
-        (entries.saturating_mul(3) / ways as u32)
-            .max(16)
-            .next_power_of_two()
-    };
+    let buckets =
+        |entries: u32, ways: usize| (entries.saturating_mul(3) / ways as u32).max(16).next_power_of_two();
     let lines = limits.slots.div_ceil(SLOTS_PER_LINE).max(1);
     let pins = (limits.pins / WAYS as u32).max(16).next_power_of_two();
     BTreeMap::from([
@@ -90,10 +87,8 @@ impl Object {
                 }
                 let map =
                     MapData::from_pin(&path).map_err(|e| kernel(format!("opening {}", path.display()), e))?;
-                let entries = map
-                    .info()
-                    .map_err(|e| kernel(format!("reading {}", path.display()), e))?
-                    .max_entries();
+                let entries =
+                    map.info().map_err(|e| kernel(format!("reading {}", path.display()), e))?.max_entries();
                 if let Some(size) = sizes.get_mut(name) {
                     if *size != entries {
                         tracing::warn!(
@@ -129,30 +124,30 @@ impl Object {
         for (name, path) in &pin_paths {
             loader.map_pin_path(name, path);
         }
-        let mut ebpf = loader
-            .load(OBJECT)
-            .map_err(|e| kernel("loading the eBPF object".into(), e))?;
-        for program in [
-            names::PROG_LB,
-            names::PROG_WHERE,
-            names::PROG_CLOCK,
-            names::PROG_PASS,
-        ] {
+        let mut ebpf = loader.load(OBJECT).map_err(|e| kernel("loading the eBPF object".into(), e))?;
+        for program in [names::PROG_LB, names::PROG_WHERE, names::PROG_CLOCK, names::PROG_PASS] {
             xdp(&mut ebpf, program)?
                 .load()
                 .map_err(|e| kernel(format!("verifying the program {program}"), e))?;
         }
-        Ok(Self {
-            ebpf,
-            sizes,
-            adopted: found > 0,
-            clock,
-        })
+        Ok(Self { ebpf, sizes, adopted: found > 0, clock })
     }
 
     /// The program `name`.
     pub fn program(&mut self, name: &str) -> Result<&mut Xdp, Error> {
         xdp(&mut self.ebpf, name)
+    }
+
+    /// The descriptor of the loaded program `name`.
+    pub fn program_fd(&self, name: &str) -> Result<&ProgramFd, Error> {
+        let what = || format!("finding the program {name}");
+        let program: &Xdp = self
+            .ebpf
+            .program(name)
+            .ok_or_else(|| kernel(what(), std::io::Error::other("the object has no such program")))?
+            .try_into()
+            .map_err(|e| kernel(what(), e))?;
+        program.fd().map_err(|e| kernel(what(), e))
     }
 
     /// Runs the program `name` once on `frame`; returns its action.
@@ -171,12 +166,8 @@ impl Object {
             .map_err(|e| kernel(what(), e))?;
         let mut out = vec![0; frame.len() + 256];
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-        let context: Option<Vec<u8>> = ifindex.map(|i| {
-            [0, frame.len() as u32, 0, i, 0, 0]
-                .iter()
-                .flat_map(|w| w.to_ne_bytes())
-                .collect()
-        });
+        let context: Option<Vec<u8>> = ifindex
+            .map(|i| [0, frame.len() as u32, 0, i, 0, 0].iter().flat_map(|w| w.to_ne_bytes()).collect());
         let result = program
             .test_run(TestRunOptions {
                 data_in: Some(frame),
@@ -199,9 +190,7 @@ impl Object {
     /// Maps the memory of the array map `name`.
     pub fn region(&self, name: &str) -> Result<Region, Error> {
         let map = self.map(name)?;
-        let info = map
-            .info()
-            .map_err(|e| kernel(format!("reading the map {name}"), e))?;
+        let info = map.info().map_err(|e| kernel(format!("reading the map {name}"), e))?;
         Region::map(name, map.fd().as_fd(), info.max_entries(), info.value_size())
     }
 

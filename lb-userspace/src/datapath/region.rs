@@ -28,27 +28,14 @@ impl Region {
     pub fn map(name: &str, fd: impl AsFd, entries: u32, value_size: u32) -> Result<Self, Error> {
         let bytes = entries as usize * value_size as usize;
         let Some(length) = NonZeroUsize::new(bytes) else {
-            return Err(kernel(
-                format!("mapping {name}"),
-                std::io::Error::other("the map is empty"),
-            ));
+            return Err(kernel(format!("mapping {name}"), std::io::Error::other("the map is empty")));
         };
         // SAFETY: a fresh shared mapping at an address of the kernel's choice; the kernel refuses a length beyond the map.
         let start = unsafe {
-            mmap(
-                None,
-                length,
-                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
-                MapFlags::MAP_SHARED,
-                fd,
-                0,
-            )
+            mmap(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, fd, 0)
         }
         .map_err(|e| kernel(format!("mapping {name}"), e))?;
-        Ok(Self {
-            start: start.cast(),
-            bytes,
-        })
+        Ok(Self { start: start.cast(), bytes })
     }
 
     /// The 64-bit word `index`.
@@ -56,11 +43,7 @@ impl Region {
     /// # Panics
     /// If it lies outside; callers compute indices from the map's own size.
     pub fn word(&self, index: usize) -> &AtomicU64 {
-        assert!(
-            index < self.bytes / 8,
-            "word {index} of a region of {} bytes",
-            self.bytes
-        );
+        assert!(index < self.bytes / 8, "word {index} of a region of {} bytes", self.bytes);
         // SAFETY: in bounds, aligned (the mapping starts at a page), and only ever accessed atomically.
         unsafe { self.start.cast::<AtomicU64>().add(index).as_ref() }
     }
@@ -70,11 +53,7 @@ impl Region {
     /// # Panics
     /// As [`Self::word`].
     pub fn half(&self, index: usize) -> &AtomicU16 {
-        assert!(
-            index < self.bytes / 2,
-            "half-word {index} of a region of {} bytes",
-            self.bytes
-        );
+        assert!(index < self.bytes / 2, "half-word {index} of a region of {} bytes", self.bytes);
         // SAFETY: as in `word`.
         unsafe { self.start.cast::<AtomicU16>().add(index).as_ref() }
     }

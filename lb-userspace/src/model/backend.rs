@@ -36,11 +36,7 @@ pub struct WeightError(pub u32);
 impl TryFrom<u32> for Weight {
     type Error = WeightError;
     fn try_from(n: u32) -> Result<Self, WeightError> {
-        if n <= Self::MAX {
-            Ok(Self(n as u16))
-        } else {
-            Err(WeightError(n))
-        }
+        if n <= Self::MAX { Ok(Self(n as u16)) } else { Err(WeightError(n)) }
     }
 }
 

@@ -32,13 +32,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            services: 16_384,
-            backends: 16_384,
-            pools: 4_096,
-            slots: 4 << 20,
-            pins: 1 << 20,
-        }
+        Self { services: 16_384, backends: 16_384, pools: 4_096, slots: 4 << 20, pins: 1 << 20 }
     }
 }
 

@@ -28,10 +28,7 @@ fn check(text: &str) -> Result<(), NameError> {
     if text.len() > MAX_LEN {
         return Err(NameError::TooLong);
     }
-    match text
-        .chars()
-        .find(|c| !(c.is_ascii_alphanumeric() || ".-_:".contains(*c)))
-    {
+    match text.chars().find(|c| !(c.is_ascii_alphanumeric() || ".-_:".contains(*c))) {
         Some(c) => Err(NameError::Char(c)),
         None => Ok(()),
     }

@@ -29,10 +29,7 @@ pub struct Threshold {
 
 impl Default for Threshold {
     fn default() -> Self {
-        Self {
-            fraction: 0.5,
-            by_weight: false,
-        }
+        Self { fraction: 0.5, by_weight: false }
     }
 }
 

@@ -49,12 +49,7 @@ pub struct Vip {
 
 impl fmt::Display for Vip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}/{}",
-            std::net::SocketAddr::new(self.addr, self.port),
-            self.protocol
-        )
+        write!(f, "{}/{}", std::net::SocketAddr::new(self.addr, self.port), self.protocol)
     }
 }
 
@@ -82,10 +77,6 @@ pub struct Service {
 impl Service {
     /// Its addresses with port and protocol.
     pub fn endpoints(&self) -> impl Iterator<Item = Vip> + '_ {
-        self.vips.iter().map(|addr| Vip {
-            addr: *addr,
-            port: self.port,
-            protocol: self.protocol,
-        })
+        self.vips.iter().map(|addr| Vip { addr: *addr, port: self.port, protocol: self.protocol })
     }
 }
