@@ -18,7 +18,7 @@ use super::{
     Board, CheckResult, HealthEvent, ProbeError,
     hysteresis::Hysteresis,
     probe::{Network, Probe},
-    prober::{Prober, Reply},
+    prober::{Prober, Reply, Shared},
     schedule::Schedule,
 };
 use crate::model::CheckTarget;
@@ -39,11 +39,9 @@ pub struct Checker {
 
 #[derive(Debug)]
 struct Inner {
-    events: mpsc::Sender<HealthEvent>,
+    shared: Arc<Shared>,
     stop: CancellationToken,
     runtime: Handle,
-    probe: Arc<dyn Probe>,
-    turns: Arc<Semaphore>,
     /// Makes the schedule of this daemon differ from that of its peers, which check the same backends.
     salt: u64,
     running: Mutex<HashMap<CheckTarget, Running>>,
@@ -76,11 +74,14 @@ impl Checker {
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
-                events,
+                shared: Arc::new(Shared {
+                    probe,
+                    turns: Semaphore::new(MAX_IN_FLIGHT),
+                    events,
+                    complained: Mutex::default(),
+                }),
                 stop,
                 runtime: Handle::current(),
-                probe,
-                turns: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
                 salt,
                 running: Mutex::default(),
                 board: Board::default(),
@@ -168,9 +169,7 @@ impl Inner {
         let now = tokio::time::Instant::now().into_std();
         let prober = Prober {
             target: target.clone(),
-            probe: self.probe.clone(),
-            turns: self.turns.clone(),
-            events: self.events.clone(),
+            shared: self.shared.clone(),
             requests: received,
             cell: self.board.add(target.clone()),
             hysteresis: Hysteresis::new(spec.rise, spec.fall),

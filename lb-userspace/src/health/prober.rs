@@ -1,7 +1,7 @@
 //! The task of one target: waits, checks, records, reports.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    CheckResult, HealthEvent, Pass, Passed, Verdict,
+    CheckResult, HealthEvent, Pass, Passed, ProbeError, Verdict,
     board::Cell,
     hysteresis::Hysteresis,
     probe::{Held, Loss, Probe},
@@ -23,15 +23,26 @@ use crate::model::{CheckKind, CheckTarget};
 /// Where to send the result of a check somebody asked for.
 pub(super) type Reply = oneshot::Sender<CheckResult>;
 
+/// What all probers of a checker share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) probe: Arc<dyn Probe>,
+    /// Bounds the checks in flight over all targets. Waiting for a turn is not counted in a check's timeout.
+    pub(super) turns: Semaphore,
+    /// When it is full the prober waits and does no further checks: nothing is lost, results get older.
+    pub(super) events: mpsc::Sender<HealthEvent>,
+    /// When we last complained that this host cannot check.
+    pub(super) complained: Mutex<Option<Instant>>,
+}
+
+/// Trouble of this host concerns every target: it is logged no more often than this.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+
 /// One target's task. Its checks follow each other, so there are never two at once.
 #[derive(Debug)]
 pub(super) struct Prober {
     pub(super) target: CheckTarget,
-    pub(super) probe: Arc<dyn Probe>,
-    /// Bounds the checks in flight over all targets. Waiting for a turn is not counted in a check's timeout.
-    pub(super) turns: Arc<Semaphore>,
-    /// When it is full the prober waits and does no further checks: nothing is lost, results get older.
-    pub(super) events: mpsc::Sender<HealthEvent>,
+    pub(super) shared: Arc<Shared>,
     pub(super) requests: mpsc::Receiver<Reply>,
     pub(super) cell: Arc<Cell>,
     pub(super) hysteresis: Hysteresis,
@@ -121,9 +132,9 @@ impl Prober {
     /// One check. A new `idle` connection takes the place of the old one.
     async fn check(&self, open: &mut Option<Open>) -> CheckResult {
         // The semaphore is never closed; were it, checks would go on unbounded rather than stop.
-        let _turn = self.turns.acquire().await;
+        let _turn = self.shared.turns.acquire().await;
         let since = Instant::now();
-        match self.probe.check(&self.target).await {
+        match self.shared.probe.check(&self.target).await {
             Ok(success) => {
                 let latency = since.elapsed();
                 *open = success.held.map(|held| Open { held, since, latency });
@@ -158,7 +169,10 @@ impl Prober {
 
     /// Puts a result on the board and, if it changes the verdict, into log and queue.
     async fn record(&mut self, result: CheckResult) {
-        let counts = result.as_ref().err().is_none_or(super::ProbeError::counts);
+        let counts = result.as_ref().err().is_none_or(ProbeError::counts);
+        if !counts {
+            self.complain(&result);
+        }
         let passed = result.is_ok();
         let first = self.hysteresis.verdict().is_none();
         let flip = if counts {
@@ -194,6 +208,22 @@ impl Prober {
         }
     }
 
+    fn complain(&self, result: &CheckResult) {
+        let now = Instant::now();
+        let complained = &self.shared.complained;
+        let mut last = complained.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = result
+            && last.is_none_or(|last| now - last >= COMPLAIN_EVERY)
+        {
+            *last = Some(now);
+            let (address, port) = (self.target.address, self.target.spec.port);
+            tracing::error!(
+                %address, port, reason = %error,
+                "health checks cannot be done, perhaps more than this one; verdicts stand as they are"
+            );
+        }
+    }
+
     async fn report(&self, verdict: Verdict, first: bool, detail: String) {
         let spec = &self.target.spec;
         let (address, port, check, kind) = (self.target.address, spec.port, &*spec.name, spec.kind.as_str());
@@ -210,7 +240,7 @@ impl Prober {
             }
         }
         // An error means that nobody listens any more: the daemon is stopping.
-        if let Ok(place) = self.events.reserve().await {
+        if let Ok(place) = self.shared.events.reserve().await {
             let event = HealthEvent {
                 target: self.target.clone(),
                 verdict,

@@ -3,14 +3,25 @@
 use std::{
     collections::{HashMap, HashSet},
     net::{IpAddr, Ipv4Addr},
+    num::NonZeroU32,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::{MAX_IN_FLIGHT, ProbeError, Verdict},
+    super::{
+        MAX_IN_FLIGHT, ProbeError, Verdict,
+        hysteresis::Hysteresis,
+        probe::Network,
+        prober::{Prober, Shared},
+        schedule::Schedule,
+    },
     spec,
     stand_in::{checker, pass},
 };
@@ -91,6 +102,31 @@ async fn two_thousand_targets_are_spread_and_lose_no_result() {
     let started: usize = starts.values().map(Vec::len).sum();
     let under_way = started as u64 - results;
     assert!(under_way < 100, "{started} checks, {results} results");
+}
+
+#[tokio::test]
+async fn a_target_between_two_checks_is_small() {
+    let target = targets(1).into_iter().next().unwrap();
+    let prober = Prober {
+        shared: Arc::new(Shared {
+            probe: Arc::new(Network::default()),
+            turns: Semaphore::new(1),
+            events: mpsc::channel(1).0,
+            complained: Mutex::default(),
+        }),
+        requests: mpsc::channel(1).1,
+        cell: Arc::default(),
+        hysteresis: Hysteresis::new(NonZeroU32::MIN, NonZeroU32::MIN),
+        schedule: Schedule::new(0, SECOND, 0, Instant::now().into_std()),
+        target,
+    };
+    let task = prober.run(CancellationToken::new());
+    let size = size_of_val(&task);
+    assert!(
+        size <= 2048,
+        "{size} bytes: 10 000 targets would need {} KiB",
+        size * 10_000 / 1024
+    );
 }
 
 #[tokio::test(start_paused = true)]
