@@ -111,19 +111,19 @@ impl ProbeError {
     /// From an error of the socket.
     pub(super) fn from_io(stage: Stage, error: &io::Error) -> Self {
         use io::ErrorKind as Kind;
-        match error.raw_os_error() {
-            Some(
-                libc::EMFILE
-                | libc::ENFILE
-                | libc::ENOBUFS
-                | libc::ENOMEM
-                | libc::EADDRNOTAVAIL
-                | libc::EADDRINUSE
-                | libc::EPERM
-                | libc::EACCES
-                | libc::EAFNOSUPPORT,
-            ) => return Self::Local(error.to_string().into()),
-            _ => {}
+        if let Some(
+            libc::EMFILE
+            | libc::ENFILE
+            | libc::ENOBUFS
+            | libc::ENOMEM
+            | libc::EADDRNOTAVAIL
+            | libc::EADDRINUSE
+            | libc::EPERM
+            | libc::EACCES
+            | libc::EAFNOSUPPORT,
+        ) = error.raw_os_error()
+        {
+            return Self::Local(error.to_string().into());
         }
         match error.kind() {
             Kind::ConnectionRefused => Self::Refused,

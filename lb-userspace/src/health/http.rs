@@ -1,4 +1,4 @@
-//! `http` and `https`: one HTTP/1.1 request is answered as expected (PyBal's `ProxyFetch`). Redirects are answers, not followed.
+//! `http` and `https`: one HTTP/1.1 request is answered as expected (`PyBal`'s `ProxyFetch`). Redirects are answers, not followed.
 
 use std::{error::Error, fmt::Write as _, io, pin::pin, sync::Arc};
 

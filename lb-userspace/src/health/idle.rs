@@ -1,4 +1,4 @@
-//! `idle`: a connection is kept open and watched (PyBal's `IdleConnection`). A process that dies takes its connections with it, so
+//! `idle`: a connection is kept open and watched (`PyBal`'s `IdleConnection`). A process that dies takes its connections with it, so
 //! its death is seen at once, without a packet in between.
 
 use std::{net::SocketAddr, time::Duration};

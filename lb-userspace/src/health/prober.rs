@@ -36,7 +36,7 @@ pub(super) struct Shared {
 }
 
 /// Trouble of this host concerns every target: it is logged no more often than this.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
 
 /// One target's task. Its checks follow each other, so there are never two at once.
 #[derive(Debug)]

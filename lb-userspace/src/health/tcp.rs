@@ -12,7 +12,7 @@ use super::{ProbeError, Stage, deadline::Deadline};
 pub(super) enum KeepAlive {
     /// No.
     Off,
-    /// PyBal's numbers: first probe after 10 s of silence, then every 30 s, lost after 3 without answer.
+    /// `PyBal`'s numbers: first probe after 10 s of silence, then every 30 s, lost after 3 without answer.
     Idle,
 }
 

@@ -31,7 +31,7 @@ use crate::model::check::TlsCheck;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A CA file's configuration is forgotten when no check has asked for it this long.
-const FORGET: Duration = Duration::from_secs(2 * 3600);
+const FORGET: Duration = Duration::from_hours(2);
 
 /// Client configurations, made once and shared by all checks that want the same.
 #[derive(Debug, Default)]
@@ -58,12 +58,12 @@ impl Configs {
         match (check.verify, &check.ca_file) {
             (false, _) => self.unverified.get_or_init(unverified).clone(),
             (true, None) => self.public.get_or_init(public).clone(),
-            (true, Some(path)) => self.from_file(path).await,
+            (true, Some(path)) => self.authorities(path).await,
         }
     }
 
     /// The lock is held while the file is read, so that many checks read it once.
-    async fn from_file(&self, path: &Path) -> Result<Arc<ClientConfig>, ProbeError> {
+    async fn authorities(&self, path: &Path) -> Result<Arc<ClientConfig>, ProbeError> {
         let now = Instant::now();
         let mut files = self.files.lock().await;
         if let Some(cached) = files.get(path)

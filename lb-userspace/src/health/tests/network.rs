@@ -44,7 +44,7 @@ async fn a_server_that_goes_away_is_down_after_fall_checks() {
     let listener = TcpListener::bind((LOOPBACK, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut spec = spec(CheckKind::Tcp, address.port());
-    spec.interval = std::time::Duration::from_secs(3600);
+    spec.interval = std::time::Duration::from_hours(1);
     (spec.rise, spec.fall) = (NonZeroU32::new(2).unwrap(), NonZeroU32::new(3).unwrap());
     let target = target(spec);
     let (events, mut received) = mpsc::channel(8);

@@ -114,9 +114,7 @@ fn trusting(path: impl Into<PathBuf>) -> TlsCheck {
     }
 }
 
-fn answered() -> Result<Pass, ProbeError> {
-    Ok(Pass::Answered(hyper::StatusCode::OK))
-}
+const ANSWERED: Result<Pass, ProbeError> = Ok(Pass::Answered(hyper::StatusCode::OK));
 
 #[tokio::test]
 async fn without_verification_any_certificate_will_do() {
@@ -126,7 +124,7 @@ async fn without_verification_any_certificate_will_do() {
         sni: "other.example.org".into(),
         ..tls_check()
     };
-    assert_eq!(check(https(tls), port).await, answered());
+    assert_eq!(check(https(tls), port).await, ANSWERED);
     let hello = hellos.recv().await.unwrap();
     assert_eq!(
         hello,
@@ -154,7 +152,7 @@ async fn verification_wants_a_known_authority_and_the_right_name() {
     assert_eq!(error.to_string(), "TLS: invalid peer certificate: UnknownIssuer");
 
     let file = ca_file(&pem(&certificate));
-    assert_eq!(check(https(trusting(file.path())), port).await, answered());
+    assert_eq!(check(https(trusting(file.path())), port).await, ANSWERED);
 
     let wrong = TlsCheck {
         sni: "other.example.org".into(),
@@ -202,7 +200,7 @@ async fn a_renewed_ca_file_is_used_without_a_reload() {
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(2)).await;
     tokio::time::resume();
-    assert_eq!(pass().await, answered());
+    assert_eq!(pass().await, ANSWERED);
 }
 
 #[tokio::test]
