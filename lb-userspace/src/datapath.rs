@@ -2,6 +2,10 @@
 //!
 //! [`Desired`] is the whole wanted state, handed over as a level: the data plane makes the kernel's tables equal to the latest one.
 
+pub mod digest;
+pub mod maglev;
+mod rendezvous;
+
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use crate::model::{
