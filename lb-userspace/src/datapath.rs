@@ -5,6 +5,7 @@
 pub mod digest;
 pub mod maglev;
 mod rendezvous;
+pub mod tables;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 

@@ -52,6 +52,9 @@ struct Walk {
 /// nearest (Webster's method). With equal weights these are the paper's rounds.
 fn deal(seed: u64, shares: &[Share], order: &[u16], slots: u32) -> Vec<u16> {
     let mut owners = vec![NOBODY; slots as usize];
+    if slots == 0 {
+        return owners;
+    }
     let mut walks: Vec<Walk> = order
         .iter()
         .map(|position| (*position, &shares[usize::from(*position)]))
@@ -81,8 +84,14 @@ fn deal(seed: u64, shares: &[Share], order: &[u16], slots: u32) -> Vec<u16> {
         let Reverse((time, i)) = *next;
         let walk = &mut walks[i];
         *next = Reverse((time + walk.stride, i));
+        let mut steps = 0;
         while owners[walk.at as usize] != NOBODY {
             walk.step(slots);
+            steps += 1;
+            if steps == slots {
+                // Came round without finding the free slot that there is: `slots` is no prime.
+                walk.skip = 1;
+            }
         }
         owners[walk.at as usize] = walk.position;
         walk.step(slots);

@@ -176,6 +176,13 @@ fn extreme_weights_and_many_backends_deal_every_slot() {
 }
 
 #[test]
+fn a_number_of_slots_that_is_no_prime_is_dealt_too() {
+    for slots in [0, 1, 2, 4, 60, 1024] {
+        assert!(build(3, &equal(7), slots).iter().all(|o| *o < 7), "{slots}");
+    }
+}
+
+#[test]
 fn without_anybody_to_serve_every_slot_is_nobodys() {
     assert!(build(1, &[], 251).iter().all(|o| *o == NOBODY));
     let mut shares = equal(3);
