@@ -29,10 +29,6 @@ use std::{collections::BTreeMap, time::Duration};
 
 use lb_common::{service::ServiceRef, slot::MAX_BACKEND};
 
-pub use self::{
-    memory::{Memory, U16Map, U64Map},
-    sweep::Swept,
-};
 use self::{
     backends::Backends,
     clock::{WideClock, short_ticks, ticks},
@@ -42,6 +38,10 @@ use self::{
     services::{Key, ServiceTable},
     slots::Slots,
     transitions::State,
+};
+pub use self::{
+    memory::{Memory, U16Map, U64Map},
+    sweep::Swept,
 };
 use super::{Desired, Error, PoolStatus};
 use crate::model::{BackendId, Limits, PoolName, ServiceName};
@@ -136,7 +136,12 @@ fn check(memory: &impl Memory) -> Result<(), Corrupt> {
 impl<M: Memory> Tables<M> {
     /// Takes over what is in the kernel: nothing for a first start, the tables of the daemon before this one otherwise. Entries
     /// that cannot be right are cleared or corrected and counted. `tick` is the kernel program's clock now.
-    pub fn adopt(memory: M, limits: &Limits, settings: Settings, tick: u16) -> Result<(Self, Adopted), Corrupt> {
+    pub fn adopt(
+        memory: M,
+        limits: &Limits,
+        settings: Settings,
+        tick: u16,
+    ) -> Result<(Self, Adopted), Corrupt> {
         check(&memory)?;
         let mut clock = WideClock::new();
         let now = clock.advance(tick);
@@ -152,12 +157,19 @@ impl<M: Memory> Tables<M> {
                     let found = if somebody(found.slot.cur()) {
                         found
                     } else if found.slot.in_transition() {
-                        State { slot: lb_common::slot::Slot::moving(0), ..found }
+                        State {
+                            slot: lb_common::slot::Slot::moving(0),
+                            ..found
+                        }
                     } else {
                         State::stable(0)
                     };
                     State {
-                        base: if somebody(found.base) { found.base } else { found.slot.cur() },
+                        base: if somebody(found.base) {
+                            found.base
+                        } else {
+                            found.slot.cur()
+                        },
                         ..found
                     }
                 };
@@ -166,7 +178,9 @@ impl<M: Memory> Tables<M> {
             }
         }
         let service_indices = Indices::new(limits.services);
-        let sound = |value: ServiceRef| pools.has_index(value.pool) && u32::from(value.service) < service_indices.capacity();
+        let sound = |value: ServiceRef| {
+            pools.has_index(value.pool) && u32::from(value.service) < service_indices.capacity()
+        };
         let (services4, cleared4) = ServiceTable::adopt(&memory, U64Map::Services4, limits.services, sound);
         let (services6, cleared6) = ServiceTable::adopt(&memory, U64Map::Services6, limits.services, sound);
         repaired += cleared4 + cleared6;
@@ -236,7 +250,8 @@ impl<M: Memory> Tables<M> {
         ] {
             applied.problem = applied.problem.or(result.err());
         }
-        self.pools.retain(&self.memory, &mut self.slots, &desired.pools, now);
+        self.pools
+            .retain(&self.memory, &mut self.slots, &desired.pools, now);
 
         if !self.applied {
             self.name_strangers();
@@ -256,8 +271,12 @@ impl<M: Memory> Tables<M> {
         now: u32,
         applied: &mut Applied,
     ) -> (BTreeMap<Key, ServiceRef>, BTreeMap<Key, ServiceRef>) {
-        let gone: Vec<ServiceName> =
-            self.services.keys().filter(|name| !desired.services.contains_key(*name)).cloned().collect();
+        let gone: Vec<ServiceName> = self
+            .services
+            .keys()
+            .filter(|name| !desired.services.contains_key(*name))
+            .cloned()
+            .collect();
         for name in gone {
             if let Some(index) = self.services.remove(&name) {
                 self.service_indices.give(index, now);
@@ -280,7 +299,9 @@ impl<M: Memory> Tables<M> {
         let (mut four, mut six) = (BTreeMap::new(), BTreeMap::new());
         for (name, service) in &desired.services {
             // A pool that found no room serves nobody; packets for its services pass to the host.
-            let Some(pool) = self.pools.index(&service.pool) else { continue };
+            let Some(pool) = self.pools.index(&service.pool) else {
+                continue;
+            };
             let index = match self.services.get(name) {
                 Some(index) => *index,
                 None => {

@@ -119,7 +119,9 @@ impl Backends {
         };
         for index in 1..records as u16 {
             let at = usize::from(index) * RECORD;
-            let bytes: Vec<u8> = (0..RECORD).flat_map(|w| backends.image.get(at + w).to_ne_bytes()).collect();
+            let bytes: Vec<u8> = (0..RECORD)
+                .flat_map(|w| backends.image.get(at + w).to_ne_bytes())
+                .collect();
             let record = Backend::read_from_bytes(&bytes).unwrap_or_default();
             if record.id == 0 {
                 continue;
@@ -151,7 +153,10 @@ impl Backends {
             && known.name.is_none()
             && let Ok(backend) = known.address.to_string().parse()
         {
-            known.name = Some(BackendId { pool: pool.clone(), backend });
+            known.name = Some(BackendId {
+                pool: pool.clone(),
+                backend,
+            });
         }
     }
 

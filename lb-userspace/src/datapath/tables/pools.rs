@@ -137,7 +137,9 @@ impl Pools {
             self.image.set(memory, usize::from(index) * 2 + 1, id);
             self.by_id.insert(id, Pool::new(index, Range::default()));
         }
-        let Some(pool) = self.by_id.get_mut(&id) else { return Ok(0) };
+        let Some(pool) = self.by_id.get_mut(&id) else {
+            return Ok(0);
+        };
         pool.name = Some(name.clone());
         (pool.idle, pool.drain) = (wanted.idle, wanted.drain);
         if pool.range.len == wanted.desired.slots {
@@ -179,9 +181,16 @@ impl Pools {
         now: u32,
     ) {
         let ids: std::collections::BTreeSet<u64> = wanted.keys().map(digest::pool_id).collect();
-        let gone: Vec<u64> = self.by_id.keys().filter(|id| !ids.contains(*id)).copied().collect();
+        let gone: Vec<u64> = self
+            .by_id
+            .keys()
+            .filter(|id| !ids.contains(*id))
+            .copied()
+            .collect();
         for id in gone {
-            let Some(pool) = self.by_id.remove(&id) else { continue };
+            let Some(pool) = self.by_id.remove(&id) else {
+                continue;
+            };
             self.write(memory, pool.index, Range::default());
             self.image.set(memory, usize::from(pool.index) * 2 + 1, 0);
             slots.forget(pool.range);
@@ -296,7 +305,14 @@ impl Pool {
 
     /// Lays the table into a new range. Slots of a table of another size cover other flows: each new one takes over the state of
     /// the old one that had most of its flows.
-    fn lay(&mut self, memory: &impl Memory, slots: &mut Slots, range: Range, wanted: &Wanted<'_>, at: Moment) {
+    fn lay(
+        &mut self,
+        memory: &impl Memory,
+        slots: &mut Slots,
+        range: Range,
+        wanted: &Wanted<'_>,
+        at: Moment,
+    ) {
         let table = wanted.deal();
         let old = self.range;
         self.in_transition = 0;
@@ -318,7 +334,13 @@ impl Pool {
     fn remember(&mut self, wanted: &Wanted<'_>, table: Option<&[u16]>) {
         if let Some(table) = table {
             let mut ids = BTreeMap::from([(0, 0)]);
-            ids.extend(wanted.owners.iter().copied().zip(wanted.shares.iter().map(|s| s.id)));
+            ids.extend(
+                wanted
+                    .owners
+                    .iter()
+                    .copied()
+                    .zip(wanted.shares.iter().map(|s| s.id)),
+            );
             // Looked up once per owner, not once per slot.
             let mut by_index = vec![0u64; 1 + usize::from(ids.keys().max().copied().unwrap_or(0))];
             for (index, id) in ids {

@@ -44,7 +44,11 @@ impl Ranges {
         let fits = start % SLOTS_PER_LINE == 0
             && count > 0
             && first.checked_add(count).is_some_and(|end| end <= self.lines)
-            && self.taken.range(..first + count).next_back().is_none_or(|(at, (n, _))| at + n <= first);
+            && self
+                .taken
+                .range(..first + count)
+                .next_back()
+                .is_none_or(|(at, (n, _))| at + n <= first);
         if fits {
             self.taken.insert(first, (count, None));
         }
@@ -53,7 +57,8 @@ impl Ranges {
 
     /// Takes the first gap that is large enough; its first slot.
     pub(super) fn take(&mut self, slots: u32, now: u32) -> Option<u32> {
-        self.taken.retain(|_, (_, rests)| rests.is_none_or(|since| now.saturating_sub(since) < GRACE));
+        self.taken
+            .retain(|_, (_, rests)| rests.is_none_or(|since| now.saturating_sub(since) < GRACE));
         let count = lines(slots);
         let mut gap = 0;
         for (at, (n, _)) in &self.taken {

@@ -31,7 +31,16 @@ pub(super) fn key(vip: &Vip) -> (bool, Key) {
         std::net::IpAddr::V6(addr) => {
             let o = addr.octets();
             let half = |at: usize| {
-                u64::from_le_bytes([o[at], o[at + 1], o[at + 2], o[at + 3], o[at + 4], o[at + 5], o[at + 6], o[at + 7]])
+                u64::from_le_bytes([
+                    o[at],
+                    o[at + 1],
+                    o[at + 2],
+                    o[at + 3],
+                    o[at + 4],
+                    o[at + 5],
+                    o[at + 6],
+                    o[at + 7],
+                ])
             };
             (true, Key6::new([half(0), half(8)], port, protocol).0)
         }
@@ -131,8 +140,17 @@ impl ServiceTable {
     }
 
     /// Makes the table hold exactly `wanted`. What cannot be placed is left out and reported; all else is done.
-    pub(super) fn apply(&mut self, memory: &impl Memory, wanted: &BTreeMap<Key, ServiceRef>) -> Result<(), Error> {
-        let gone: Vec<Key> = self.placed.keys().filter(|key| !wanted.contains_key(*key)).copied().collect();
+    pub(super) fn apply(
+        &mut self,
+        memory: &impl Memory,
+        wanted: &BTreeMap<Key, ServiceRef>,
+    ) -> Result<(), Error> {
+        let gone: Vec<Key> = self
+            .placed
+            .keys()
+            .filter(|key| !wanted.contains_key(*key))
+            .copied()
+            .collect();
         for key in gone {
             self.remove(memory, &key);
         }
@@ -191,7 +209,9 @@ impl ServiceTable {
             if other == bucket {
                 continue;
             }
-            let to = self.free(other).or_else(|| self.make_room(memory, other, moves - 1));
+            let to = self
+                .free(other)
+                .or_else(|| self.make_room(memory, other, moves - 1));
             // Making room elsewhere may have moved this very entry.
             if let Some(at) = self.free(bucket) {
                 return Some(at);
@@ -254,7 +274,8 @@ impl ServiceTable {
         let bucket = self.bucket_of(at);
         let overflow = at == bucket as usize * BUCKET && self.away.contains_key(&bucket);
         let flags = value.flags & !OVERFLOW | if overflow { OVERFLOW } else { 0 };
-        self.image.set(memory, at + self.entry - 1, pack(ServiceRef { flags, ..value }));
+        self.image
+            .set(memory, at + self.entry - 1, pack(ServiceRef { flags, ..value }));
     }
 
     fn write_overflow(&mut self, memory: &impl Memory, bucket: u32) {

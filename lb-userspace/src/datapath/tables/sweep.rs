@@ -3,12 +3,7 @@
 use std::{collections::BTreeMap, ops::Bound};
 
 use super::{
-    Memory, Scan, Tables, U16Map,
-    backends::Backends,
-    clock::age,
-    pools::Pools,
-    slots::Slots,
-    transitions,
+    Memory, Scan, Tables, U16Map, backends::Backends, clock::age, pools::Pools, slots::Slots, transitions,
 };
 use crate::{
     datapath::{BackendStatus, PoolStatus},
@@ -80,7 +75,12 @@ impl<M: Memory> Tables<M> {
     }
 
     fn settle(&mut self, tick: u16, now: u32, swept: &mut Swept) {
-        for pool in self.pools.by_id.values_mut().filter(|pool| pool.in_transition > 0) {
+        for pool in self
+            .pools
+            .by_id
+            .values_mut()
+            .filter(|pool| pool.in_transition > 0)
+        {
             for slot in pool.range.slots() {
                 if !self.slots.get(slot).slot.in_transition() {
                     continue;
@@ -107,7 +107,12 @@ impl<M: Memory> Tables<M> {
         let mut compared = 0;
         for _ in 0..self.pools.by_id.len() {
             let after = (Bound::Excluded(self.verified), Bound::Unbounded);
-            let next = self.pools.by_id.range(after).next().or_else(|| self.pools.by_id.iter().next());
+            let next = self
+                .pools
+                .by_id
+                .range(after)
+                .next()
+                .or_else(|| self.pools.by_id.iter().next());
             let Some((id, pool)) = next else { break };
             repaired += self.slots.repair(memory, pool.range);
             self.verified = *id;
@@ -141,7 +146,9 @@ pub(super) fn status(
         })
         .collect();
     for (index, known) in &backends.known {
-        let Some(BackendId { pool, backend }) = &known.name else { continue };
+        let Some(BackendId { pool, backend }) = &known.name else {
+            continue;
+        };
         let Some(status) = all.get_mut(pool) else { continue };
         let counts = BackendStatus {
             slots: slots.owned(*index),

@@ -92,7 +92,9 @@ fn service(pool: &str, port: u16) -> DesiredService {
 fn desired(slots: u32, backends: std::ops::Range<u8>) -> Desired {
     let mut desired = Desired::default();
     desired.pools.insert(pool_name("text"), pool(slots, backends));
-    desired.services.insert("text-https".parse().unwrap(), service("text", 443));
+    desired
+        .services
+        .insert("text-https".parse().unwrap(), service("text", 443));
     desired
 }
 
@@ -101,7 +103,11 @@ fn text(desired: &mut Desired) -> &mut DesiredPool {
 }
 
 fn set(desired: &mut Desired, n: u8, disposition: Disposition) {
-    text(desired).backends.get_mut(&backend_name(n)).unwrap().disposition = disposition;
+    text(desired)
+        .backends
+        .get_mut(&backend_name(n))
+        .unwrap()
+        .disposition = disposition;
 }
 
 /// An established flow and who has its connection.
@@ -209,6 +215,8 @@ impl Site {
     fn owners(&mut self) -> BTreeSet<u64> {
         // Flows of their own each time: those of the last time may be pinned.
         self.probed += 1000;
-        (self.probed - 1000..self.probed).map(|n| self.kernel.packet(0, mix(!n), true)).collect()
+        (self.probed - 1000..self.probed)
+            .map(|n| self.kernel.packet(0, mix(!n), true))
+            .collect()
     }
 }

@@ -41,7 +41,13 @@ pub(super) fn next(state: State, wanted: u16, alive: impl Fn(u16) -> bool) -> (S
             };
             (moving, true)
         } else {
-            (State { slot: Slot::stable(wanted), ..state }, false)
+            (
+                State {
+                    slot: Slot::stable(wanted),
+                    ..state
+                },
+                false,
+            )
         };
     }
     let base = if alive(state.base) { state.base } else { wanted };
@@ -88,7 +94,11 @@ mod tests {
         assert_eq!(after(moving(2, 1), 3), (moving(3, 1), true));
         assert_eq!(after(moving(2, 1), 2), (moving(2, 1), false));
         assert_eq!(after(moving(DEAD, 1), 3), (moving(3, 1), true));
-        assert_eq!(after(moving(2, 1), 1), (moving(1, 1), true), "re-pooled: interim flows stay pinned");
+        assert_eq!(
+            after(moving(2, 1), 1),
+            (moving(1, 1), true),
+            "re-pooled: interim flows stay pinned"
+        );
     }
 
     #[test]
