@@ -5,10 +5,14 @@
 mod attach;
 pub mod clock;
 mod counters;
+pub mod digest;
 mod driver;
 mod frame;
+pub mod maglev;
 pub mod object;
 pub mod region;
+mod rendezvous;
+pub mod tables;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 

@@ -1,0 +1,95 @@
+//! The kernel's tables as memory: what the writer of the tables needs of a mapped region, and no more.
+
+/// Tables of 16-bit elements, one per slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum U16Map {
+    /// Who gets a slot's new connections.
+    Slots,
+    /// Who owned a slot when it was last stable.
+    Bases,
+    /// When a slot in transition last used anything but its `cur`; written by the kernel program too.
+    Stamps,
+}
+
+/// Tables of 64-bit words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum U64Map {
+    /// Eight words a bucket: four times key and value.
+    Services4,
+    /// Eight words a bucket: twice three words of key and a value.
+    Services6,
+    /// Two words a pool: range, id.
+    Pools,
+    /// Eight words a backend.
+    Backends,
+    /// A pin a word; written by the kernel program too.
+    Probation,
+    /// A pin a word; written by the kernel program too.
+    Protected,
+}
+
+/// Mapped regions. Elements are aligned and each access is one load or store of the whole element; indices are below the length.
+///
+/// Stores happen in the order in which they are made, as the kernel program sees them (release), and loads in the order
+/// in which they are made (acquire): the order of stores is what keeps the tables consistent at any moment.
+pub trait Memory {
+    /// Elements of a table.
+    fn len16(&self, map: U16Map) -> usize;
+    /// Elements of a table.
+    fn len64(&self, map: U64Map) -> usize;
+    /// Loads an element.
+    fn load16(&self, map: U16Map, index: usize) -> u16;
+    /// Stores an element.
+    fn store16(&self, map: U16Map, index: usize, value: u16);
+    /// Loads a word.
+    fn load64(&self, map: U64Map, index: usize) -> u64;
+    /// Stores a word.
+    fn store64(&self, map: U64Map, index: usize, value: u64);
+    /// Stores `new` if the word still is `current`: for words that the kernel program writes too. Whether it did.
+    fn replace64(&self, map: U64Map, index: usize, current: u64, new: u64) -> bool;
+}
+
+/// A table of words and what should be in it. The kernel program never writes these tables, so a difference is drift.
+#[derive(Debug)]
+pub(super) struct Image {
+    map: U64Map,
+    words: Vec<u64>,
+}
+
+impl Image {
+    /// Takes what is there for what should be there; the adopting code then corrects it.
+    pub(super) fn read(memory: &impl Memory, map: U64Map) -> Self {
+        let words = (0..memory.len64(map)).map(|i| memory.load64(map, i)).collect();
+        Self { map, words }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.words.len()
+    }
+
+    pub(super) fn get(&self, index: usize) -> u64 {
+        self.words[index]
+    }
+
+    /// Stores a word unless it is there already. Whether it stored.
+    pub(super) fn set(&mut self, memory: &impl Memory, index: usize, word: u64) -> bool {
+        let differs = self.words[index] != word;
+        if differs {
+            memory.store64(self.map, index, word);
+            self.words[index] = word;
+        }
+        differs
+    }
+
+    /// Puts back what somebody else changed, and says how many words that were.
+    pub(super) fn repair(&self, memory: &impl Memory) -> u64 {
+        let mut repaired = 0;
+        for (i, word) in self.words.iter().enumerate() {
+            if memory.load64(self.map, i) != *word {
+                memory.store64(self.map, i, *word);
+                repaired += 1;
+            }
+        }
+        repaired
+    }
+}

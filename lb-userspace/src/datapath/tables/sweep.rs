@@ -1,0 +1,171 @@
+//! Once a second: end what is over, put right what somebody else changed, count.
+
+use std::{collections::BTreeMap, ops::Bound};
+
+use super::{
+    Memory, Scan, Tables, U16Map, backends::Backends, clock::age, pools::Pools, slots::Slots, transitions,
+};
+use crate::{
+    datapath::{BackendStatus, PoolStatus},
+    model::{BackendId, PoolName},
+};
+
+/// Slots that one sweep compares with the image, at least; the tables are walked pool by pool.
+const COMPARE: u32 = 1 << 18;
+
+/// What [`Tables::sweep`] did and found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Slots that are stable again, because nothing but their owner was used for long enough.
+    pub settled: u32,
+    /// Slots that left transition because it had lasted for `drain_timeout`.
+    pub cut: u32,
+    /// Backends whose remaining flows were given up because they had drained for `drain_timeout`.
+    pub backends_cut: u32,
+    /// Live pins.
+    pub pins: u32,
+    /// Pins that bound nothing any more.
+    pub pins_cleared: u32,
+    /// Backend indices that are free again.
+    pub released: Vec<u16>,
+    /// Table entries that somebody else had changed.
+    pub drift_repaired: u64,
+}
+
+impl<M: Memory> Tables<M> {
+    /// Does the work of a tick. `tick` is the kernel program's clock now.
+    pub fn sweep(&mut self, tick: u16) -> Swept {
+        let now = self.clock.advance(tick);
+        let mut swept = Swept {
+            drift_repaired: self.repair(),
+            ..Swept::default()
+        };
+        if self.applied {
+            swept.backends_cut = self.backends.cut_overdue(now);
+            if swept.backends_cut > 0 {
+                self.alive = self.backends.alive();
+                self.drop_dead_bases();
+            }
+            self.settle(tick, now, &mut swept);
+        }
+        swept.pins_cleared = self.scan_pins(tick);
+        if let Some(scan) = &self.scan {
+            swept.pins = scan.live;
+            let slots = &self.slots;
+            let referred = |index: u16| {
+                slots.owned(index) > 0 || slots.kept(index) > 0 || scan.of[usize::from(index)] > 0
+            };
+            if self.applied {
+                swept.released = self.backends.release(&self.memory, now, referred);
+            }
+        }
+        swept
+    }
+
+    /// Slots whose base died of old age go to their owner. Whoever dies of a change is dealt with by `apply`.
+    fn drop_dead_bases(&mut self) {
+        let alive = &self.alive;
+        for pool in self.pools.by_id.values() {
+            for slot in pool.range.slots() {
+                let old = self.slots.get(slot);
+                let (new, _) = transitions::next(old, old.slot.cur(), |b| alive[usize::from(b)]);
+                self.slots.set(&self.memory, slot, new, None);
+            }
+        }
+    }
+
+    fn settle(&mut self, tick: u16, now: u32, swept: &mut Swept) {
+        for pool in self
+            .pools
+            .by_id
+            .values_mut()
+            .filter(|pool| pool.in_transition > 0)
+        {
+            for slot in pool.range.slots() {
+                if !self.slots.get(slot).slot.in_transition() {
+                    continue;
+                }
+                let quiet = age(tick, self.memory.load16(U16Map::Stamps, slot));
+                let idle = quiet > pool.idle;
+                let overdue = now.saturating_sub(self.slots.begun(slot)) >= pool.drain;
+                if idle || overdue {
+                    self.slots.settle(&self.memory, slot);
+                    pool.in_transition -= 1;
+                    *(if idle { &mut swept.settled } else { &mut swept.cut }) += 1;
+                }
+            }
+        }
+    }
+
+    /// Compares the small tables and a part of the slots with what was written.
+    fn repair(&mut self) -> u64 {
+        let memory = &self.memory;
+        let mut repaired = self.backends.repair(memory)
+            + self.pools.repair(memory)
+            + self.services4.repair(memory)
+            + self.services6.repair(memory);
+        let mut compared = 0;
+        for _ in 0..self.pools.by_id.len() {
+            let after = (Bound::Excluded(self.verified), Bound::Unbounded);
+            let next = self
+                .pools
+                .by_id
+                .range(after)
+                .next()
+                .or_else(|| self.pools.by_id.iter().next());
+            let Some((id, pool)) = next else { break };
+            repaired += self.slots.repair(memory, pool.range);
+            self.verified = *id;
+            compared += pool.range.len;
+            if compared >= COMPARE {
+                break;
+            }
+        }
+        repaired
+    }
+}
+
+/// What the tables hold, per pool.
+pub(super) fn status(
+    pools: &Pools,
+    slots: &Slots,
+    backends: &Backends,
+    scan: Option<&Scan>,
+) -> BTreeMap<PoolName, PoolStatus> {
+    let mut all: BTreeMap<PoolName, PoolStatus> = pools
+        .by_id
+        .values()
+        .filter_map(|pool| {
+            let status = PoolStatus {
+                digest: pool.digest.to_string(),
+                slots: pool.range.len,
+                in_transition: pool.in_transition,
+                backends: BTreeMap::new(),
+            };
+            Some((pool.name.clone()?, status))
+        })
+        .collect();
+    for (index, known) in &backends.known {
+        let Some(BackendId { pool, backend }) = &known.name else {
+            continue;
+        };
+        let Some(status) = all.get_mut(pool) else { continue };
+        let counts = BackendStatus {
+            slots: slots.owned(*index),
+            draining_slots: slots.kept(*index),
+            pins: scan.map_or(0, |scan| scan.of[usize::from(*index)]),
+            quiet_for: None,
+        };
+        status.backends.entry(backend.clone()).or_default().add(&counts);
+    }
+    all
+}
+
+impl BackendStatus {
+    /// A name that got another address has two records while the old one drains.
+    fn add(&mut self, other: &Self) {
+        self.slots += other.slots;
+        self.draining_slots += other.draining_slots;
+        self.pins += other.pins;
+    }
+}
