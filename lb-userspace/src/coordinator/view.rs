@@ -1,0 +1,155 @@
+//! State → what others see ([`Snapshot`]) and what the data plane should have ([`Desired`]).
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    event::Now,
+    member::Member,
+    pool::PoolState,
+    snapshot::{BackendView, PoolView, Snapshot},
+    state::State,
+};
+use crate::{
+    datapath::{Desired, DesiredBackend, DesiredPool, DesiredService},
+    model::{PoolName, Service},
+};
+
+/// Of a pool without services.
+const IDLE: Duration = Duration::from_secs(300);
+/// Of a pool without services.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3600);
+
+impl State {
+    /// What the data plane should have. The revision counts up only when something differs from the last time.
+    pub fn desired(&mut self) -> Arc<Desired> {
+        let services = self.services().map(|(service, pool)| {
+            let desired = DesiredService {
+                endpoints: service.endpoints().collect(),
+                pool: pool.clone(),
+                udp_class: service.udp_class,
+            };
+            (service.name.clone(), desired)
+        });
+        let mut desired = Desired {
+            revision: self.desired.revision,
+            services: services.collect(),
+            pools: self
+                .pools
+                .iter()
+                .map(|(name, pool)| (name.clone(), self.desired_pool(name, pool)))
+                .collect(),
+        };
+        if desired != *self.desired || desired.revision == 0 {
+            desired.revision += 1;
+            self.desired = Arc::new(desired);
+        }
+        Arc::clone(&self.desired)
+    }
+
+    /// Services with the pool that serves them now.
+    fn services(&self) -> impl Iterator<Item = (&Arc<Service>, &PoolName)> {
+        let services = self.config.iter().flat_map(|config| &config.services);
+        services.map(|(name, service)| (service, self.detours.get(name).unwrap_or(&service.pool)))
+    }
+
+    fn desired_pool(&self, name: &PoolName, pool: &PoolState) -> DesiredPool {
+        let services = || {
+            self.services()
+                .filter(|(_, used)| *used == name)
+                .map(|(service, _)| service)
+        };
+        let backend = |member: &Member| DesiredBackend {
+            address: member.address(),
+            weight: member.wish.weight,
+            disposition: member.disposition,
+            next_hop: member.next_hop(&self.facts),
+        };
+        // One that is leaving hides its successor of the same name: that one cannot serve yet.
+        let members = pool.everyone().filter(|(_, member)| member.watched());
+        DesiredPool {
+            slots: pool.config.slots,
+            idle: services().map(|s| s.idle).max().unwrap_or(IDLE),
+            drain_timeout: services().map(|s| s.drain_timeout).max().unwrap_or(DRAIN_TIMEOUT),
+            backends: members
+                .map(|(name, member)| (name.clone(), backend(member)))
+                .collect(),
+        }
+    }
+
+    /// What others may see, as of now.
+    pub fn snapshot(&mut self, now: Now) -> Snapshot {
+        self.sequence += 1;
+        for (name, pool) in &self.pools {
+            if !self.views.contains_key(name) {
+                let view = Arc::new(self.pool_view(name, pool));
+                self.views.insert(name.clone(), view);
+            }
+        }
+        Snapshot {
+            published: now.instant,
+            sequence: self.sequence,
+            revision: self.desired.revision,
+            ready: self.ready,
+            config_loaded: self.config_loaded,
+            reload_problem: self.reload_problem.clone(),
+            reloads: self.reloads,
+            services: self
+                .config
+                .as_ref()
+                .map(|config| config.services.clone())
+                .unwrap_or_default(),
+            pools: self.views.clone(),
+        }
+    }
+
+    fn pool_view(&self, name: &PoolName, pool: &PoolState) -> PoolView {
+        let lightest = pool
+            .members
+            .values()
+            .filter(|m| m.counts())
+            .map(|m| pool.share(m))
+            .min();
+        let backends = pool.everyone();
+        PoolView {
+            name: name.clone(),
+            services: self
+                .services()
+                .filter(|(_, used)| *used == name)
+                .map(|(s, _)| s.name.clone())
+                .collect(),
+            threshold: pool.config.threshold,
+            combine: pool.config.combine,
+            checked: !pool.config.checks.is_empty(),
+            backends: backends
+                .map(|(name, member)| (name.clone(), self.backend_view(member)))
+                .collect(),
+            up_and_enabled: pool.tally.up_and_enabled,
+            total: pool.tally.total,
+            can_depool: lightest.is_some_and(|share| pool.tally.may_lose(share, pool.config.threshold)),
+            could_not_depool: pool.could_not_depool,
+        }
+    }
+
+    fn backend_view(&self, member: &Member) -> BackendView {
+        let next_hop = match self.facts.way(member.address()) {
+            Some(way) => way.clone(),
+            None if !member.watched() => Err("not watched while inactive".into()),
+            None => Err("not known yet".into()),
+        };
+        BackendView {
+            address: member.address(),
+            weight: member.wish.weight,
+            configured_weight: member.configured.weight,
+            pooled: member.wish.pooled,
+            configured_pooled: member.configured.pooled,
+            overridden: member.overridden.clone(),
+            up: member.up,
+            partially_up: member.partially_up,
+            disposition: member.disposition,
+            why: member.why.clone(),
+            since: member.since,
+            checks: member.targets.clone(),
+            next_hop,
+        }
+    }
+}
