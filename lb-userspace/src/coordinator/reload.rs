@@ -230,6 +230,7 @@ impl State {
             .collect();
         for service in ended {
             let old = self.detours.remove(&service);
+            self.views.clear();
             let old = old.as_ref().map_or("", PoolName::as_str);
             turn.log(Line::general(
                 Level::INFO,

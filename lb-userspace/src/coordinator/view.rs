@@ -1,6 +1,6 @@
 //! State → what others see ([`Snapshot`]) and what the data plane should have ([`Desired`]).
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     event::Now,
@@ -22,21 +22,26 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(3600);
 impl State {
     /// What the data plane should have. The revision counts up only when something differs from the last time.
     pub fn desired(&mut self) -> Arc<Desired> {
-        let services = self.services().map(|(service, pool)| {
+        let users = self.users();
+        let mut services = BTreeMap::new();
+        for (pool, service) in users
+            .iter()
+            .flat_map(|(pool, used)| used.iter().map(move |s| (*pool, *s)))
+        {
             let desired = DesiredService {
                 endpoints: service.endpoints().collect(),
                 pool: pool.clone(),
                 udp_class: service.udp_class,
             };
-            (service.name.clone(), desired)
-        });
+            services.insert(service.name.clone(), desired);
+        }
+        let pool = |name| users.get(name).map_or(&[][..], Vec::as_slice);
+        let pools = self.pools.iter();
         let mut desired = Desired {
             revision: self.desired.revision,
-            services: services.collect(),
-            pools: self
-                .pools
-                .iter()
-                .map(|(name, pool)| (name.clone(), self.desired_pool(name, pool)))
+            services,
+            pools: pools
+                .map(|(name, state)| (name.clone(), self.desired_pool(state, pool(name))))
                 .collect(),
         };
         if desired != *self.desired || desired.revision == 0 {
@@ -46,18 +51,17 @@ impl State {
         Arc::clone(&self.desired)
     }
 
-    /// Services with the pool that serves them now.
-    fn services(&self) -> impl Iterator<Item = (&Arc<Service>, &PoolName)> {
-        let services = self.config.iter().flat_map(|config| &config.services);
-        services.map(|(name, service)| (service, self.detours.get(name).unwrap_or(&service.pool)))
+    /// Pools with the services they serve now.
+    fn users(&self) -> BTreeMap<&PoolName, Vec<&Service>> {
+        let mut users = BTreeMap::<_, Vec<_>>::new();
+        for (name, service) in self.config.iter().flat_map(|config| &config.services) {
+            let pool = self.detours.get(name).unwrap_or(&service.pool);
+            users.entry(pool).or_default().push(service.as_ref());
+        }
+        users
     }
 
-    fn desired_pool(&self, name: &PoolName, pool: &PoolState) -> DesiredPool {
-        let services = || {
-            self.services()
-                .filter(|(_, used)| *used == name)
-                .map(|(service, _)| service)
-        };
+    fn desired_pool(&self, pool: &PoolState, services: &[&Service]) -> DesiredPool {
         let backend = |member: &Member| DesiredBackend {
             address: member.address(),
             weight: member.wish.weight,
@@ -68,8 +72,12 @@ impl State {
         let members = pool.everyone().filter(|(_, member)| member.watched());
         DesiredPool {
             slots: pool.config.slots,
-            idle: services().map(|s| s.idle).max().unwrap_or(IDLE),
-            drain_timeout: services().map(|s| s.drain_timeout).max().unwrap_or(DRAIN_TIMEOUT),
+            idle: services.iter().map(|s| s.idle).max().unwrap_or(IDLE),
+            drain_timeout: services
+                .iter()
+                .map(|s| s.drain_timeout)
+                .max()
+                .unwrap_or(DRAIN_TIMEOUT),
             backends: members
                 .map(|(name, member)| (name.clone(), backend(member)))
                 .collect(),
@@ -79,12 +87,18 @@ impl State {
     /// What others may see, as of now.
     pub fn snapshot(&mut self, now: Now) -> Snapshot {
         self.sequence += 1;
-        for (name, pool) in &self.pools {
-            if !self.views.contains_key(name) {
-                let view = Arc::new(self.pool_view(name, pool));
-                self.views.insert(name.clone(), view);
-            }
-        }
+        let users = self.users();
+        let stale = self
+            .pools
+            .iter()
+            .filter(|(name, _)| !self.views.contains_key(*name));
+        let fresh: Vec<_> = stale
+            .map(|(name, pool)| {
+                let services = users.get(name).map_or(&[][..], Vec::as_slice);
+                (name.clone(), Arc::new(self.pool_view(pool, services)))
+            })
+            .collect();
+        self.views.extend(fresh);
         Snapshot {
             published: now.instant,
             sequence: self.sequence,
@@ -102,7 +116,7 @@ impl State {
         }
     }
 
-    fn pool_view(&self, name: &PoolName, pool: &PoolState) -> PoolView {
+    fn pool_view(&self, pool: &PoolState, services: &[&Service]) -> PoolView {
         let lightest = pool
             .members
             .values()
@@ -111,12 +125,8 @@ impl State {
             .min();
         let backends = pool.everyone();
         PoolView {
-            name: name.clone(),
-            services: self
-                .services()
-                .filter(|(_, used)| *used == name)
-                .map(|(s, _)| s.name.clone())
-                .collect(),
+            name: pool.config.name.clone(),
+            services: services.iter().map(|service| service.name.clone()).collect(),
             threshold: pool.config.threshold,
             combine: pool.config.combine,
             checked: !pool.config.checks.is_empty(),
