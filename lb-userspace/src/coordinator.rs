@@ -1,6 +1,227 @@
 //! The single owner of the state: event → state → effects → snapshot.
 //!
-//! [`State::apply`](state) is pure; this file runs it: wait, decide, act, publish.
+//! [`State::apply`] is pure; this file runs it: wait, decide, act, publish.
 
+pub mod adopted;
+pub mod changes;
 pub mod command;
+mod commands;
+pub mod effect;
+pub mod event;
+mod facts;
+pub mod handle;
+mod member;
+mod near;
+pub mod overrides;
+mod pool;
+mod reload;
+mod saver;
 pub mod snapshot;
+pub mod state;
+pub mod store;
+#[cfg(test)]
+mod tests;
+pub mod threshold;
+mod view;
+
+pub use adopted::{Adopted, AdoptedBackend};
+pub use effect::Effect;
+pub use event::{Event, Now};
+pub use handle::{CallError, Handle};
+pub use overrides::Overrides;
+pub use state::State;
+pub use store::Store;
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{handle::Request, saver::Saver, snapshot::Snapshot};
+use crate::{
+    datapath::{Desired, Status},
+    health::HealthEvent,
+    model::CheckTarget,
+    neighbour::NeighbourEvent,
+};
+
+/// The data plane gets a change when nothing else changed for so long …
+const QUIET: Duration = Duration::from_millis(50);
+/// … and at the latest after so long.
+const COALESCE: Duration = Duration::from_millis(100);
+/// Events of one kind handled between two snapshots, so that a storm does not make each event cost a snapshot.
+const BATCH: usize = 256;
+/// Overrides are looked at, and a snapshot is published, this often.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Where events come from. The queues are bounded by whoever makes them; when one is full its sender waits.
+#[derive(Debug)]
+pub struct Inputs {
+    /// Flips of checks.
+    pub health: mpsc::Receiver<HealthEvent>,
+    /// Changes of ways.
+    pub neighbours: mpsc::Receiver<NeighbourEvent>,
+    /// What the kernel has.
+    pub status: watch::Receiver<Arc<Status>>,
+}
+
+/// Where decisions go; each holds the latest state wanted.
+#[derive(Debug)]
+pub struct Outputs {
+    /// Checks to run.
+    pub targets: watch::Sender<HashSet<CheckTarget>>,
+    /// Addresses to watch.
+    pub addresses: watch::Sender<BTreeSet<IpAddr>>,
+    /// Tables to have. Nothing is sent before the first configuration is in force.
+    pub desired: watch::Sender<Arc<Desired>>,
+    /// For everybody to look at. At least one a second.
+    pub snapshot: watch::Sender<Arc<Snapshot>>,
+}
+
+/// Runs the state.
+#[derive(Debug)]
+pub struct Coordinator {
+    state: State,
+    saver: Saver,
+    requests: mpsc::Receiver<Request>,
+    inputs: Inputs,
+    outputs: Outputs,
+    /// Since when, and until when at the latest, a change waits for its way to the data plane.
+    due: Option<(Instant, Instant)>,
+}
+
+impl Coordinator {
+    /// A coordinator without configuration: its first one comes by [`Handle::reload`].
+    pub fn new(state: State, store: Store, inputs: Inputs, outputs: Outputs) -> (Self, Handle) {
+        let (sender, requests) = mpsc::channel(handle::REQUESTS);
+        let coordinator = Self {
+            state,
+            saver: Saver::new(store),
+            requests,
+            inputs,
+            outputs,
+            due: None,
+        };
+        (coordinator, Handle { requests: sender })
+    }
+
+    /// Runs until `shutdown`; then what was promised to be saved is saved.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let due = self.due.map(|(_, at)| at);
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                Some(event) = self.inputs.health.recv() => {
+                    self.apply(Event::Health(event));
+                    for _ in 1..BATCH {
+                        let Ok(event) = self.inputs.health.try_recv() else { break };
+                        self.apply(Event::Health(event));
+                    }
+                }
+                Some(event) = self.inputs.neighbours.recv() => {
+                    self.apply(Event::Neighbour(event));
+                    for _ in 1..BATCH {
+                        let Ok(event) = self.inputs.neighbours.try_recv() else { break };
+                        self.apply(Event::Neighbour(event));
+                    }
+                }
+                Ok(()) = self.inputs.status.changed() => {
+                    let status = Arc::clone(&self.inputs.status.borrow_and_update());
+                    self.apply(Event::Datapath(status));
+                }
+                Some(request) = self.requests.recv() => self.serve(request),
+                () = self.saver.progress() => continue,
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+                _ = tick.tick() => self.apply(Event::Tick),
+            }
+            if self.due.is_some_and(|(_, at)| at <= Instant::now()) {
+                self.program();
+            }
+            self.publish();
+        }
+        while !self.saver.idle() {
+            self.saver.progress().await;
+        }
+    }
+
+    fn apply(&mut self, event: Event) {
+        let effects = self.state.apply(event, now());
+        self.perform(effects);
+    }
+
+    fn serve(&mut self, request: Request) {
+        // Whoever asked may have gone; what he asked for is done all the same.
+        match request {
+            Request::Command { command, by, reply } => {
+                let (result, effects) = self.state.command(&command, &by, now());
+                let saves = effects.iter().any(|effect| matches!(effect, Effect::Save(_)));
+                self.perform(effects);
+                match result {
+                    Ok(outcomes) if saves => self.saver.reply_when_saved(reply, outcomes),
+                    result => drop(reply.send(result)),
+                }
+            }
+            Request::Reload { config, reply } => {
+                let (result, effects) = self.state.reload(&config, now());
+                self.perform(effects);
+                drop(reply.send(result));
+            }
+            Request::Preview { config, reply } => drop(reply.send(self.state.preview(&config, now()))),
+            Request::ReloadFailed(problem) => self.apply(Event::ReloadFailed(problem)),
+        }
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Targets(targets) => drop(self.outputs.targets.send_replace(targets)),
+                Effect::Addresses(addresses) => drop(self.outputs.addresses.send_replace(addresses)),
+                Effect::Program { urgent } => {
+                    let now = Instant::now();
+                    let (first, due) = self.due.unwrap_or((now, now + COALESCE));
+                    let at = if urgent {
+                        now
+                    } else {
+                        (now + QUIET).min(first + COALESCE)
+                    };
+                    self.due = Some((first, if due <= now { due } else { at }));
+                }
+                Effect::Save(document) => self.saver.save(document),
+                Effect::Log(line) => line.emit(),
+            }
+        }
+    }
+
+    /// Hands the data plane what it should have, if that is not what it was handed last.
+    fn program(&mut self) {
+        self.due = None;
+        let desired = self.state.desired();
+        self.outputs.desired.send_if_modified(|last| {
+            let differs = last.revision != desired.revision;
+            *last = desired;
+            differs
+        });
+    }
+
+    fn publish(&mut self) {
+        let snapshot = self.state.snapshot(now());
+        self.outputs.snapshot.send_replace(Arc::new(snapshot));
+    }
+}
+
+fn now() -> Now {
+    Now {
+        instant: Instant::now().into_std(),
+        wall: SystemTime::now(),
+    }
+}
