@@ -35,6 +35,8 @@ pub(super) enum Neighbour {
     /// Has a MAC address: REACHABLE, STALE, DELAY, PROBE, PERMANENT.
     Resolved {
         mac: Mac,
+        /// PROBE: it did not answer yet; what follows is an answer or a failure.
+        probing: bool,
         /// Written by the administrator. Managing it would turn it into an ordinary entry, so we leave it alone.
         permanent: bool,
     },

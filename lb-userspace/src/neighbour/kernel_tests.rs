@@ -277,7 +277,8 @@ fn ten_thousand_addresses_are_resolved() {
     in_namespace(async || {
         let peer = peer();
         ip("addr add 10.1.255.254/16 dev v0");
-        peer.ip("route add local 10.1.0.0/16 dev lo");
+        peer.ip("route add local 10.1.0.0/17 dev lo");
+        peer.ip("route add 10.1.255.254 dev v1");
         let all: BTreeSet<IpAddr> = (0..10_000u32)
             .map(|n| IpAddr::from(std::net::Ipv4Addr::from(0x0a01_0100 + n)))
             .collect();

@@ -146,6 +146,7 @@ fn neighbour_state(message: &NeighbourMessage) -> Neighbour {
     match (state, mac) {
         (S::Reachable | S::Stale | S::Delay | S::Probe | S::Permanent, Some(mac)) => Neighbour::Resolved {
             mac,
+            probing: state == S::Probe,
             permanent: state == S::Permanent,
         },
         (S::Failed, _) => Neighbour::Failed,

@@ -22,9 +22,9 @@ use super::{
 };
 use watch::Watch;
 
-/// How long a new address may stay undecided: ARP answers within a millisecond, IPv6 waits a second for duplicate address
-/// detection on a fresh link.
-const GRACE: Duration = Duration::from_secs(2);
+/// How long a new address may stay undecided. ARP answers within a millisecond; IPv6 waits up to two seconds for duplicate
+/// address detection on a fresh link; the kernel itself gives up after three.
+const GRACE: Duration = Duration::from_secs(4);
 /// How long a MAC address outlives its deleted entry: three probes a second apart, and some room.
 const GRACE_HELD: Duration = Duration::from_secs(5);
 /// First and longest pause between attempts on an address that does not answer.

@@ -20,6 +20,8 @@ pub(super) struct Watch {
     pub(super) route: Option<Route>,
     /// The last MAC address, until the neighbour is known to have failed.
     pub(super) mac: Option<Mac>,
+    /// Whether the kernel doubts the MAC address and probes it.
+    probing: bool,
     /// Why there is no MAC address.
     pub(super) failure: Option<String>,
     /// Whether we wait for an answer. Neither this nor a failure nor a MAC address: not begun.
@@ -47,6 +49,7 @@ impl Watch {
             refusal: refusal(address),
             route: None,
             mac: None,
+            probing: false,
             failure: None,
             trying: false,
             attempts: 0,
@@ -124,15 +127,19 @@ impl Watch {
         refresh: Option<Duration>,
     ) {
         match neighbour {
-            Neighbour::Resolved { mac, .. } => {
+            Neighbour::Resolved { mac, probing, .. } => {
                 self.mac = Some(mac);
+                self.probing = probing;
                 self.trying = false;
                 self.failure = None;
                 self.attempts = 0;
                 self.neighbour_due = refresh.map(|refresh| now + refresh);
             }
-            Neighbour::Failed if self.failure.is_none() => self.fail(silent, now),
-            Neighbour::Pending if self.failure.is_none() && !self.trying => {
+            // An entry that is flushed is announced as failed without a probe, then deleted. The neighbour is still there.
+            Neighbour::Failed if self.failure.is_none() && (self.probing || self.mac.is_none()) => {
+                self.fail(silent, now);
+            }
+            Neighbour::Failed | Neighbour::Pending if self.failure.is_none() && !self.trying => {
                 self.trying = true;
                 self.neighbour_due = Some(now + self.grace());
             }
