@@ -331,3 +331,208 @@ fn with_flags(message: RouteNetlinkMessage, flags: u16) -> NetlinkMessage<RouteN
     message.header.flags = flags;
     message
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    fn routed(address: &str, length: u8) -> RouteMessage {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(ip(address));
+        message.header.destination_prefix_length = length;
+        message
+            .attributes
+            .push(RouteAttribute::Destination(ip(address).into()));
+        message
+    }
+
+    #[test]
+    fn a_route_covers_its_network_from_first_to_last_address() {
+        for (address, length, first, last) in [
+            ("10.1.2.0", 24, "10.1.2.0", "10.1.2.255"),
+            ("10.1.2.3", 32, "10.1.2.3", "10.1.2.3"),
+            ("fd00::", 64, "fd00::", "fd00::ffff:ffff:ffff:ffff"),
+            ("fd00::1", 128, "fd00::1", "fd00::1"),
+            ("0.0.0.0", 0, "0.0.0.0", "255.255.255.255"),
+        ] {
+            let notice = Notice::from(RouteNetlinkMessage::NewRoute(routed(address, length)));
+            assert_eq!(notice, Notice::Network(ip(first), ip(last)), "{address}/{length}");
+        }
+        let mut default = RouteMessage::default();
+        default.header.address_family = AddressFamily::Inet;
+        let notice = Notice::from(RouteNetlinkMessage::DelRoute(default));
+        assert_eq!(notice, Notice::Network(ip("0.0.0.0"), ip("255.255.255.255")));
+    }
+
+    #[test]
+    fn an_answered_lookup_is_on_link_or_behind_its_gateway() {
+        let mut message = RouteMessage::default();
+        message.header.kind = RouteType::Unicast;
+        message.attributes.push(RouteAttribute::Oif(4));
+        assert_eq!(route(ip("10.0.0.1"), &message), Route::OnLink { ifindex: 4 });
+        message
+            .attributes
+            .push(RouteAttribute::Gateway(ip("10.0.0.1").into()));
+        assert_eq!(route(ip("10.0.0.1"), &message), Route::OnLink { ifindex: 4 });
+        assert_eq!(
+            route(ip("10.0.0.2"), &message),
+            Route::Gateway {
+                gateway: "10.0.0.1".to_owned()
+            }
+        );
+        message.attributes.pop();
+        message.attributes.push(RouteAttribute::Via(ip("fe80::1").into()));
+        assert_eq!(
+            route(ip("10.0.0.2"), &message),
+            Route::Gateway {
+                gateway: "fe80::1".to_owned()
+            }
+        );
+        message.header.kind = RouteType::Local;
+        assert_eq!(route(ip("10.0.0.2"), &message), Route::Local);
+    }
+
+    fn neighbour(state: NeighbourState, mac: Option<&[u8]>) -> Neighbour {
+        let mut message = neighbour_message(2, ip("10.0.0.1"));
+        message.header.state = state;
+        message
+            .attributes
+            .extend(mac.map(|mac| NeighbourAttribute::LinkLayerAddress(mac.to_vec())));
+        neighbour_state(&message)
+    }
+
+    #[test]
+    fn every_neighbour_state_has_its_meaning() {
+        use NeighbourState as S;
+        const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+        for (state, probing, permanent) in [
+            (S::Reachable, false, false),
+            (S::Stale, false, false),
+            (S::Delay, false, false),
+            (S::Probe, true, false),
+            (S::Permanent, false, true),
+        ] {
+            let expected = Neighbour::Resolved {
+                mac: Mac(MAC),
+                probing,
+                permanent,
+            };
+            assert_eq!(neighbour(state, Some(&MAC)), expected, "{state:?}");
+        }
+        assert_eq!(neighbour(S::Failed, Some(&MAC)), Neighbour::Failed);
+        for state in [S::Incomplete, S::Noarp, S::None] {
+            assert_eq!(neighbour(state, Some(&MAC)), Neighbour::Pending, "{state:?}");
+        }
+        for unusable in [&[0; 6][..], &[1, 0, 0, 0, 0, 1], &[2, 0, 0, 1]] {
+            assert_eq!(
+                neighbour(S::Reachable, Some(unusable)),
+                Neighbour::Pending,
+                "{unusable:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn neighbours_that_are_none_are_skipped() {
+        let mut proxy = neighbour_message(2, ip("10.0.0.1"));
+        proxy.header.flags = NeighbourFlags::Proxy;
+        assert_eq!(
+            Notice::from(RouteNetlinkMessage::NewNeighbour(proxy)),
+            Notice::Nothing
+        );
+        let bridge = NeighbourMessage::default();
+        assert_eq!(
+            Notice::from(RouteNetlinkMessage::DelNeighbour(bridge)),
+            Notice::Nothing
+        );
+    }
+
+    fn vlan_link() -> LinkMessage {
+        let mut message = LinkMessage::default();
+        message.header.index = 9;
+        message.header.flags = LinkFlags::Up;
+        message.attributes = vec![
+            LinkAttribute::IfName("eth0.7".to_owned()),
+            LinkAttribute::Mtu(1400),
+            LinkAttribute::OperState(State::Up),
+            LinkAttribute::Address(vec![2, 0, 0, 0, 0, 9]),
+            LinkAttribute::Link(2),
+            LinkAttribute::LinkInfo(vec![Info::Data(InfoData::Vlan(vec![
+                InfoVlan::Id(7),
+                InfoVlan::Protocol(VlanProtocol::Ieee8021Q),
+            ]))]),
+        ];
+        message
+    }
+
+    #[test]
+    fn a_vlan_device_is_read_with_its_tag_and_lower_interface() {
+        let expected = LinkInfo {
+            ifindex: 9,
+            name: "eth0.7".to_owned(),
+            mac: Some(Mac([2, 0, 0, 0, 0, 9])),
+            mtu: 1400,
+            up: true,
+            vlan: Some(Vlan {
+                lower: Some(2),
+                id: 7,
+                service_tag: false,
+            }),
+        };
+        assert_eq!(link_info(vlan_link()), Some(expected));
+        let mut elsewhere = vlan_link();
+        elsewhere.attributes.push(LinkAttribute::LinkNetNsId(1));
+        assert_eq!(
+            link_info(elsewhere)
+                .and_then(|link| link.vlan)
+                .and_then(|vlan| vlan.lower),
+            None
+        );
+    }
+
+    #[test]
+    fn a_link_is_up_only_with_carrier_and_by_the_administrators_will() {
+        let up = |flags, state| {
+            let mut message = vlan_link();
+            message.header.flags = flags;
+            message.attributes[2] = LinkAttribute::OperState(state);
+            link_info(message).is_some_and(|link| link.up)
+        };
+        assert!(up(LinkFlags::Up, State::Up));
+        assert!(up(LinkFlags::Up, State::Unknown));
+        assert!(!up(LinkFlags::Up, State::LowerLayerDown));
+        assert!(!up(LinkFlags::Up, State::Dormant));
+        assert!(!up(LinkFlags::empty(), State::Unknown));
+    }
+
+    #[test]
+    fn messages_that_describe_no_link_are_skipped() {
+        let mut port = vlan_link();
+        port.header.interface_family = AddressFamily::Bridge;
+        assert_eq!(
+            Notice::from(RouteNetlinkMessage::NewLink(port.clone())),
+            Notice::Nothing
+        );
+        assert_eq!(Notice::from(RouteNetlinkMessage::DelLink(port)), Notice::Nothing);
+        let mut wireless = vlan_link();
+        wireless.attributes.remove(1);
+        assert_eq!(
+            Notice::from(RouteNetlinkMessage::NewLink(wireless)),
+            Notice::Nothing
+        );
+        assert_eq!(
+            Notice::from(RouteNetlinkMessage::DelLink(vlan_link())),
+            Notice::LinkGone(9)
+        );
+    }
+
+    #[test]
+    fn a_full_table_names_the_sysctl_to_raise() {
+        assert!(refused(Errno::ENOBUFS, ip("10.0.0.1")).contains("net.ipv4.neigh.default.gc_thresh3"));
+        assert!(refused(Errno::ENOBUFS, ip("fd00::1")).contains("net.ipv6.neigh.default.gc_thresh3"));
+    }
+}
