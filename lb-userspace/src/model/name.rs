@@ -16,6 +16,9 @@ pub enum NameError {
     /// More than [`MAX_LEN`] bytes.
     #[error("a name has at most {MAX_LEN} bytes")]
     TooLong,
+    /// A first character that a command line or a path would take for something else.
+    #[error("a name begins with a letter or a digit, not `{0}`")]
+    First(char),
     /// A character that would need quoting in a URL, a shell or a metric label.
     #[error("a name has letters, digits, `.`, `-`, `_` and `:` only, not `{0}`")]
     Char(char),
@@ -30,7 +33,10 @@ fn check(text: &str) -> Result<(), NameError> {
     }
     match text.chars().find(|c| !(c.is_ascii_alphanumeric() || ".-_:".contains(*c))) {
         Some(c) => Err(NameError::Char(c)),
-        None => Ok(()),
+        None => match text.chars().next() {
+            Some(c) if !c.is_ascii_alphanumeric() => Err(NameError::First(c)),
+            _ => Ok(()),
+        },
     }
 }
 
@@ -105,6 +111,8 @@ mod tests {
         assert!("textlb6_443".parse::<PoolName>().is_ok());
         assert_eq!("".parse::<PoolName>(), Err(NameError::Empty));
         assert_eq!("a b".parse::<PoolName>(), Err(NameError::Char(' ')));
+        assert_eq!("-v".parse::<PoolName>(), Err(NameError::First('-')));
+        assert_eq!("..".parse::<PoolName>(), Err(NameError::First('.')));
         assert_eq!("a/b".parse::<PoolName>(), Err(NameError::Char('/')));
         assert_eq!("x".repeat(129).parse::<PoolName>(), Err(NameError::TooLong));
     }
