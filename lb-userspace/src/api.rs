@@ -1,1 +1,32 @@
-//! JSON over the unix socket.
+//! JSON over the unix socket: the types, what the daemon must offer, the server, the client.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`types`] | the JSON, the same for both sides; keys are stable |
+//! | [`sources`] | what the server reads: snapshot, checks, data plane |
+//! | [`view`] | sources → JSON (pure) |
+//! | [`control`] | what the server asks the daemon to do |
+//! | [`reads`], [`writes`] | routes; only the socket has the second |
+//! | [`socket`] | the unix socket: made without a moment of wrong permissions |
+//! | [`peer`] | who is on the other end, and whether they may write |
+//! | [`serve`] | connections: bounded in number, time and size |
+//! | [`client`] | `lbctl`'s end |
+
+pub mod client;
+pub mod control;
+pub mod error;
+pub mod peer;
+pub mod reads;
+pub mod serve;
+pub mod socket;
+pub mod sources;
+pub mod types;
+pub mod view;
+pub mod writes;
+
+#[cfg(test)]
+use crate as lb;
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! Every metric, once. Names, types and labels are a promise to dashboards and alerts: they are added to, never changed.
+
+use std::fmt::Write;
+
+/// Type of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only goes up, except when the tables are made anew.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+/// A metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// Name.
+    pub name: &'static str,
+    /// Type.
+    pub kind: Kind,
+    /// Labels, in order.
+    pub labels: &'static [&'static str],
+    /// One sentence.
+    pub help: &'static str,
+}
+
+macro_rules! names {
+    ($list:ident; $($id:ident $kind:ident $name:literal [$($label:literal)*] $help:literal)*) => {
+        $(#[doc = $help] pub const $id: Name = Name {
+            name: $name,
+            kind: Kind::$kind,
+            labels: &[$($label),*],
+            help: $help,
+        };)*
+        /// All of them, in the order of the reference.
+        pub const $list: &[&Name] = &[$(&$id),*];
+    };
+}
+
+names! { OWN;
+    UP Gauge "lb_up" [] "1 while the coordinator publishes its state, 0 when it has not for 5 seconds."
+    INFO Gauge "lb_info" ["version" "abi"] "Always 1; version of lbd and of the kernel tables' layout."
+    SERVICE_PACKETS Counter "lb_service_packets_total" ["service"] "Packets forwarded."
+    SERVICE_BYTES Counter "lb_service_bytes_total" ["service"] "Bytes forwarded, from the Ethernet header on."
+    SERVICE_CONNECTIONS Counter "lb_service_connections_total" ["service"] "TCP connection attempts (SYN), retransmissions included."
+    BACKEND_PACKETS Counter "lb_backend_packets_total" ["pool" "backend"] "Packets forwarded."
+    BACKEND_BYTES Counter "lb_backend_bytes_total" ["pool" "backend"] "Bytes forwarded, from the Ethernet header on."
+    BACKEND_CONNECTIONS Counter "lb_backend_connections_total" ["pool" "backend"] "TCP connection attempts (SYN), retransmissions included."
+    BACKEND_CLOSES Counter "lb_backend_closes_total" ["pool" "backend"] "TCP packets with FIN or RST from clients."
+    BACKEND_WEIGHT Gauge "lb_backend_weight" ["pool" "backend"] "Weight in force."
+    BACKEND_UP Gauge "lb_backend_up" ["pool" "backend"] "1 when its checks say up, 0 when they say down or nothing yet."
+    BACKEND_STATE Gauge "lb_backend_state" ["pool" "backend" "state"] "1 for the state in force, 0 for the others: serving, held, draining, down, out."
+    POOL_BACKENDS Gauge "lb_pool_backends" ["pool"] "Configured backends without inactive ones: the threshold's N."
+    POOL_UP_ENABLED Gauge "lb_pool_backends_up_enabled" ["pool"] "Backends that are up and pooled: the threshold's U."
+    POOL_SERVING Gauge "lb_pool_backends_serving" ["pool"] "Backends that get new connections, held ones included."
+    POOL_HELD Gauge "lb_pool_backends_held" ["pool"] "Backends that fail but are kept in by the depool threshold."
+    POOL_CAN_DEPOOL Gauge "lb_pool_can_depool" ["pool"] "1 when one more backend may be taken out."
+    POOL_THRESHOLD Gauge "lb_pool_depool_threshold_ratio" ["pool"] "Part of the pool that must stay up and pooled."
+    POOL_COULD_NOT_DEPOOL Counter "lb_pool_could_not_depool_total" ["pool"] "How often the threshold kept a failing backend in or refused a command."
+    POOL_SLOTS_IN_TRANSITION Gauge "lb_pool_slots_in_transition" ["pool"] "Slots whose old connections stay with an earlier owner."
+    PACKETS_STOPPED Counter "lb_packets_stopped_total" ["reason" "verdict"] "Packets that were not forwarded: passed to the kernel's stack, or dropped."
+    PINS Counter "lb_pins_total" ["event"] "What happened to flows in slots in transition."
+    CHECK_UP Gauge "lb_check_up" ["pool" "backend" "check"] "1 when the check says up, 0 when it says down or nothing yet."
+    CHECK_DURATION Gauge "lb_check_duration_seconds" ["pool" "backend" "check"] "Time the latest check took."
+    CHECK_RESULTS Counter "lb_check_results_total" ["pool" "backend" "check" "result"] "Results: pass or fail."
+    RELOAD_SUCCESSFUL Gauge "lb_config_last_reload_successful" [] "1 when the last configuration that was read is in force."
+    RELOAD_TIMESTAMP Gauge "lb_config_last_reload_success_timestamp_seconds" [] "When the configuration in force was loaded."
+    RELOADS Counter "lb_config_reloads_total" ["result"] "Reloads: success or failure."
+    DRIFT_REPAIRED Counter "lb_datapath_drift_repaired_total" [] "Entries of the kernel's tables that somebody else had changed and lbd repaired."
+    REVISION_LAG Gauge "lb_datapath_revision_lag" [] "Revisions that are wanted but not in the kernel yet."
+    OVERRIDES Gauge "lb_overrides" [] "Backends with an operator's override in force."
+    PROCESS_CPU Counter "process_cpu_seconds_total" [] "User and system CPU time of lbd."
+    PROCESS_RESIDENT Gauge "process_resident_memory_bytes" [] "Resident memory of lbd."
+    PROCESS_VIRTUAL Gauge "process_virtual_memory_bytes" [] "Virtual memory of lbd."
+    PROCESS_FDS Gauge "process_open_fds" [] "Open file descriptors of lbd."
+    PROCESS_MAX_FDS Gauge "process_max_fds" [] "Most file descriptors lbd may open."
+    PROCESS_START Gauge "process_start_time_seconds" [] "When lbd started."
+}
+
+names! { PYBAL;
+    PY_SERVERS Gauge "pybal_service_servers" ["service"] "Servers of the pool."
+    PY_ENABLED Gauge "pybal_service_servers_enabled" ["service"] "Servers that the operator wants."
+    PY_UP Gauge "pybal_service_servers_up" ["service"] "Servers that are up."
+    PY_POOLED Gauge "pybal_service_servers_pooled" ["service"] "Servers that get new connections."
+    PY_CAN_DEPOOL Gauge "pybal_service_can_depool" ["service"] "1 when one more server may be taken out."
+    PY_POOLED_DOWN Gauge "pybal_service_pooled_down_servers" ["service"] "Servers that are down but pooled."
+    PY_THRESHOLD Gauge "pybal_service_depool_threshold" ["service"] "Depool threshold."
+    PY_COULD_NOT Counter "pybal_service_could_not_depool_total" ["service"] "How often the threshold kept a failing server in."
+    PY_STATUS Gauge "pybal_monitor_status" ["service" "host" "monitor"] "1 when the monitor says up."
+    PY_UP_RESULTS Counter "pybal_monitor_up_results_total" ["service" "host" "monitor"] "Passes."
+    PY_DOWN_RESULTS Counter "pybal_monitor_down_results_total" ["service" "host" "monitor"] "Failures."
+    PY_UP_TRANSITIONS Counter "pybal_monitor_up_transitions_total" ["service" "host" "monitor"] "Changes to up."
+    PY_DOWN_TRANSITIONS Counter "pybal_monitor_down_transitions_total" ["service" "host" "monitor"] "Changes to down."
+    PY_FETCH_DURATION Gauge "pybal_monitor_proxyfetch_request_duration_seconds" ["service" "host" "monitor" "result" "url"] "Time of the latest fetch."
+    PY_BGP_ENABLED Gauge "pybal_bgp_enabled" [] "1 when BGP is on."
+}
+
+/// The reference in Markdown: `docs/metrics.md`.
+pub fn reference() -> String {
+    let mut out = String::from(
+        "# Metrics\n\n\
+         Generated from `lb-userspace/src/metrics/names.rs`; a test compares. Scrape `http://127.0.0.1:9090/metrics`.\n\n\
+         Traffic counters live in the kernel's tables and survive restarts of lbd; a service or backend that is removed takes its\n\
+         series with it. Values are read at the scrape, at most once a second.\n\n",
+    );
+    table(&mut out, OWN);
+    out.push_str(
+        "\n## PyBal's names\n\n\
+         With `pybal_metrics = true`. `service` is the pool's name, as in PyBal. `monitor` is `ProxyFetch` for http and https checks,\n\
+         `IdleConnection` for idle ones, otherwise the check's name, which also tells several checks of one kind apart.\n\n",
+    );
+    table(&mut out, PYBAL);
+    out
+}
+
+fn table(out: &mut String, names: &[&Name]) {
+    out.push_str("| metric | type | labels | meaning |\n|---|---|---|---|\n");
+    for name in names {
+        let kind = match name.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        };
+        let labels = if name.labels.is_empty() {
+            "–".to_owned()
+        } else {
+            format!("`{}`", name.labels.join("`, `"))
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "| `{}` | {kind} | {labels} | {} |", name.name, name.help);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_exists_once_and_follows_prometheus_habits() {
+        let all: Vec<_> = OWN.iter().chain(PYBAL).collect();
+        for (i, name) in all.iter().enumerate() {
+            assert!(
+                !all[..i].iter().any(|n| n.name == name.name),
+                "{} twice",
+                name.name
+            );
+            assert_eq!(
+                name.name.ends_with("_total"),
+                name.kind == Kind::Counter,
+                "{}",
+                name.name
+            );
+            assert!(
+                name.help.ends_with('.') && !name.help.contains('|'),
+                "{}",
+                name.name
+            );
+        }
+    }
+
+    #[test]
+    fn the_reference_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, reference()).unwrap();
+        }
+        assert_eq!(
+            std::fs::read_to_string(path).unwrap(),
+            reference(),
+            "run `UPDATE_DOCS=1 cargo test -p lb-userspace --lib the_reference_is_current`"
+        );
+    }
+}
