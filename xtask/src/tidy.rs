@@ -174,6 +174,8 @@ fn declares_itself_pure(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    const NONE: [usize; 0] = [];
+
     fn rules(path: &str, text: &str) -> Vec<usize> {
         inspect(path, text).into_iter().map(|b| b.line).collect()
     }
@@ -182,21 +184,21 @@ mod tests {
     fn only_the_datapath_names_aya() {
         let text = "use std::fmt;\nuse aya::Ebpf;\n";
         assert_eq!(rules("lb-userspace/src/health.rs", text), [2]);
-        assert_eq!(rules("lb-userspace/src/datapath/load.rs", text), []);
+        assert_eq!(rules("lb-userspace/src/datapath/load.rs", text), NONE);
         assert_eq!(
             rules(
                 "lb-userspace/src/health.rs",
                 "// aya does it\nlet himalaya = 1;\n"
             ),
-            []
+            NONE
         );
     }
 
     #[test]
     fn unsafe_stays_where_it_belongs() {
         assert_eq!(rules("lb-userspace/src/cli.rs", "fn f() { unsafe { g() } }"), [1]);
-        assert_eq!(rules("lb-common/src/net.rs", "fn f() { unsafe { g() } }"), []);
-        assert_eq!(rules("lb-userspace/src/lib.rs", "#![forbid(unsafe_code)]"), []);
+        assert_eq!(rules("lb-common/src/net.rs", "fn f() { unsafe { g() } }"), NONE);
+        assert_eq!(rules("lb-userspace/src/lib.rs", "#![forbid(unsafe_code)]"), NONE);
     }
 
     #[test]
@@ -204,9 +206,9 @@ mod tests {
         let with = format!("#{ALLOW}dead_code, reason = \"x\")]");
         let without = format!("#{ALLOW}dead_code)]");
         let over_lines = format!("#{ALLOW}\n    dead_code,\n    reason = \"x\")]");
-        assert_eq!(rules("xtask/src/main.rs", &with), []);
+        assert_eq!(rules("xtask/src/main.rs", &with), NONE);
         assert_eq!(rules("xtask/src/main.rs", &without), [1]);
-        assert_eq!(rules("xtask/src/main.rs", &over_lines), []);
+        assert_eq!(rules("xtask/src/main.rs", &over_lines), NONE);
     }
 
     #[test]
@@ -223,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_long_file_is_reported_once() {
-        assert_eq!(rules("xtask/src/x.rs", &"\n".repeat(LONGEST)), []);
+        assert_eq!(rules("xtask/src/x.rs", &"\n".repeat(LONGEST)), NONE);
         assert_eq!(rules("xtask/src/x.rs", &"\n".repeat(LONGEST + 1)), [LONGEST + 1]);
     }
 }
