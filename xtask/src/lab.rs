@@ -54,7 +54,7 @@ use site::{Family, HOSTS, SERVER_NAME};
 use story::Site;
 
 /// `--once` ends within this, after the build.
-const BOUND: Duration = Duration::from_secs(180);
+const BOUND: Duration = Duration::from_mins(3);
 
 /// Options of `lab`.
 #[derive(Debug, clap::Args)]

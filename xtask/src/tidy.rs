@@ -1,6 +1,6 @@
 //! This repository's own rules, as code. What clippy can say is not repeated here.
 
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Result, bail};
 
@@ -60,7 +60,7 @@ struct Breach {
 /// Every breach in a file.
 fn inspect(path: &str, text: &str) -> Vec<Breach> {
     let mut breaches = Vec::new();
-    let rust = path.ends_with(".rs");
+    let rust = Path::new(path).extension().is_some_and(|e| e == "rs");
     if rust && text.lines().count() > LONGEST {
         breaches.push(Breach {
             line: LONGEST + 1,
@@ -75,7 +75,7 @@ fn inspect(path: &str, text: &str) -> Vec<Breach> {
             breaches.push(Breach {
                 line: number + 1,
                 rule,
-            })
+            });
         };
         if MACHINE_PATHS.iter().any(|p| line.contains(p)) {
             breach("a path of somebody's machine");

@@ -1,6 +1,7 @@
 //! The real `lbd` in the balancer's namespace, and `lbctl` to talk to it.
 
 use std::{
+    fmt::Write as _,
     fs,
     os::unix::process::ExitStatusExt as _,
     path::PathBuf,
@@ -182,7 +183,7 @@ impl Balancer {
             if let Ok(members) = &answer
                 && satisfied(members)
             {
-                return Ok(answer?);
+                return answer;
             }
             if let Some(daemon) = &mut self.daemon
                 && let Some(status) = daemon.try_wait()?
@@ -237,8 +238,9 @@ impl Balancer {
         for host in &HOSTS {
             let weight = weight_of(host.name, weight).unwrap_or(host.weight);
             let address = host.address(Family::V4);
-            text += &format!(
-                "{} = {{ address = \"{address}\", weight = {weight} }}\n",
+            _ = writeln!(
+                text,
+                "{} = {{ address = \"{address}\", weight = {weight} }}",
                 host.name
             );
         }

@@ -30,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// namespaces, its bpf file system, its directory.
 #[derive(Debug)]
 pub(super) struct Ground {
+    dir: PathBuf,
     _lock: Flock<File>,
 }
 
@@ -58,7 +59,10 @@ impl Ground {
         lock.set_len(0)?;
         lock.rewind()?;
         write!(*lock, "{}", std::process::id())?;
-        let ground = Self { _lock: lock };
+        let ground = Self {
+            dir: DIR.into(),
+            _lock: lock,
+        };
         sweep().context("removing what an earlier lab left")?;
         fs::create_dir_all(ground.dir()).context(DIR)?;
         let bpf = ground.bpf();
@@ -70,8 +74,8 @@ impl Ground {
     }
 
     /// For configurations, logs, sockets.
-    pub(super) fn dir(&self) -> &'static Path {
-        Path::new(DIR)
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// A bpf file system.

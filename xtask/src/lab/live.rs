@@ -15,7 +15,7 @@ use super::{
 /// What the figures are of.
 const WINDOW: Duration = Duration::from_secs(5);
 /// Requests are forgotten after this.
-const MEMORY: Duration = Duration::from_secs(60);
+const MEMORY: Duration = Duration::from_mins(1);
 
 /// Shows it until it is dropped.
 pub(super) async fn view(site: &Site) -> Result<()> {
@@ -66,11 +66,7 @@ fn line(family: Family, log: &mut Log) -> String {
                 .iter()
                 .filter(|r| r.host.as_deref() == Some(host.name))
                 .count();
-            format!(
-                "{} {:.0} %",
-                host.name,
-                count as f64 * 100.0 / recent.len().max(1) as f64
-            )
+            format!("{} {} %", host.name, count * 100 / recent.len().max(1))
         })
         .collect();
     let last = log

@@ -23,7 +23,7 @@ use super::{
 };
 
 /// For the last transfers after the load was told to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Running load of one address family. Dropping it ends it.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl Load {
     pub(super) async fn until_new(&mut self, number: usize, from: u64) -> Result<()> {
         self.until(
             &format!("{number} requests on new connections"),
-            Duration::from_secs(60),
+            Duration::from_mins(1),
             |log| log.short_since(from).count() >= number,
         )
         .await

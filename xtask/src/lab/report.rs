@@ -1,6 +1,6 @@
 //! The closing table: every request is in exactly one row, by the time at which it ended.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use super::{
     client::event::{Kind, Request, now},
@@ -70,7 +70,7 @@ pub(super) struct Report {
 
 impl Report {
     /// Adds a family's story.
-    pub(super) fn add(&mut self, family: Family, steps: Vec<Step>, outage: Option<Outage>, log: &Log) {
+    pub(super) fn add(&mut self, family: Family, steps: &[Step], outage: Option<Outage>, log: &Log) {
         for (n, step) in steps.iter().enumerate() {
             // The first row takes what ended before it, too; the last has no end.
             let from = if n == 0 { 0 } else { step.from };
@@ -93,7 +93,10 @@ impl Report {
             let well = count.failed == 0 && step.problems.is_empty();
             self.rows.push([
                 title,
-                format!("{:.1}", end.saturating_sub(step.from) as f64 / 1e6),
+                format!(
+                    "{:.1}",
+                    Duration::from_micros(end.saturating_sub(step.from)).as_secs_f64()
+                ),
                 count.requests.to_string(),
                 count.failed.to_string(),
                 if count.excused > 0 {
@@ -168,7 +171,7 @@ fn count(log: &Log, from: u64, until: u64, outage: Option<Outage>, examples: &mu
     for request in log.requests.iter().filter(|r| (from..until).contains(&r.end)) {
         count.requests += 1;
         if !request.kind.is_transfer() {
-            count.slowest = count.slowest.max(request.milliseconds() as u64);
+            count.slowest = count.slowest.max(request.milliseconds());
         }
         let Some(error) = &request.error else { continue };
         if outage.is_some_and(|outage| outage.explains(request)) {
@@ -260,7 +263,7 @@ mod tests {
             ..Step::begin("x")
         });
         let mut report = Report::default();
-        report.add(Family::V4, steps.into(), None, &log);
+        report.add(Family::V4, &steps, None, &log);
         let requests: Vec<&str> = report.rows.iter().map(|row| row[2].as_str()).collect();
         assert_eq!(requests, ["1", "2"]);
     }

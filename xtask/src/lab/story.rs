@@ -62,7 +62,7 @@ pub(super) async fn tell(site: &mut Site, family: Family, report: &mut Report) -
     } = story;
     steps.push(Step::begin("the last transfers end"));
     let log = load.finish().await?;
-    report.add(family, steps, outage, &log);
+    report.add(family, &steps, outage, &log);
     Ok(())
 }
 

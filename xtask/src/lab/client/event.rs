@@ -80,8 +80,8 @@ pub(in crate::lab) struct Request {
 }
 
 impl Request {
-    pub(in crate::lab) fn milliseconds(&self) -> f64 {
-        self.end.saturating_sub(self.start) as f64 / 1e3
+    pub(in crate::lab) fn milliseconds(&self) -> u64 {
+        self.end.saturating_sub(self.start) / 1000
     }
 }
 

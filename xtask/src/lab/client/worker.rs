@@ -124,7 +124,11 @@ impl Worker {
         let mut n = first;
         while !self.stopped() {
             let via = Via::ALL[n % 3];
-            let (path, size) = if n % 8 == 0 { OBJECTS[1] } else { OBJECTS[0] };
+            let (path, size) = if n.is_multiple_of(8) {
+                OBJECTS[1]
+            } else {
+                OBJECTS[0]
+            };
             n += 1;
             let start = now();
             let mut host = None;
