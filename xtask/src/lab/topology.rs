@@ -1,0 +1,172 @@
+//! Makes the site's namespaces, links, addresses and routes.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    pass,
+    site::{BALANCER, CLIENT, Family, HOSTS, ROUTER, SWITCH},
+};
+use crate::process;
+
+/// Makes all of it. `dir` takes the file with the switch port's program.
+pub(super) fn make(dir: &Path) -> Result<()> {
+    let everyone = [CLIENT, ROUTER, SWITCH, BALANCER]
+        .into_iter()
+        .chain(HOSTS.map(|h| h.namespace));
+    for namespace in everyone {
+        process::quietly(Command::new("ip").args(["netns", "add", namespace]))?;
+        // Before there is a link: duplicate address detection would keep IPv6 silent for seconds.
+        sysctl(
+            namespace,
+            &[
+                ("ipv6/conf/all/accept_dad", 0),
+                ("ipv6/conf/default/accept_dad", 0),
+                ("ipv6/conf/default/accept_ra", 0),
+                // Replies to the client leave by another interface than requests come in by.
+                ("ipv4/conf/all/rp_filter", 0),
+                ("ipv4/conf/default/rp_filter", 0),
+                // The way in and the way out are the same wire here; nobody needs to be told of a shorter one.
+                ("ipv4/conf/all/send_redirects", 0),
+                ("ipv4/conf/default/send_redirects", 0),
+            ],
+        )?;
+        batch(namespace, "link set lo up\n")?;
+    }
+    batch(
+        SWITCH,
+        "link add br0 type bridge forward_delay 0 mcast_snooping 0\nlink set br0 up\n",
+    )?;
+    plug(ROUTER, "router", 1, "01")?;
+    plug(BALANCER, "lb", 10, "10")?;
+    for host in &HOSTS {
+        plug(host.namespace, host.name, host.number, &host.number.to_string())?;
+    }
+    router()?;
+    client()?;
+    balancer(dir)?;
+    HOSTS.iter().try_for_each(|host| cache_host(host.namespace))
+}
+
+/// Connects a namespace's `e0` with a port of the switch. MAC addresses are fixed, so that a trace can be read.
+fn plug(namespace: &str, port: &str, number: u8, digits: &str) -> Result<()> {
+    batch(
+        SWITCH,
+        &format!(
+            "link add {port} address 02:00:00:00:01:{digits} type veth \
+             peer name e0 address 02:00:00:00:00:{digits} netns {namespace}\n\
+             link set {port} master br0 up\n"
+        ),
+    )?;
+    let v6 = format!("fd09::{}", digits.trim_start_matches('0'));
+    batch(
+        namespace,
+        &format!("link set e0 up\naddr add 10.9.0.{number}/24 dev e0\naddr add {v6}/64 dev e0 nodad\n"),
+    )
+}
+
+/// Knows the way to the VIPs: the balancer.
+fn router() -> Result<()> {
+    sysctl(ROUTER, &[("ipv4/ip_forward", 1), ("ipv6/conf/all/forwarding", 1)])?;
+    batch(
+        ROUTER,
+        &format!(
+            "link add c0 type veth peer name e0 netns {CLIENT}\nlink set c0 up\n\
+             addr add 10.8.0.1/24 dev c0\naddr add fd08::1/64 dev c0 nodad\n\
+             route add {}/32 via 10.9.0.10\nroute add {}/128 via fd09::10\n",
+            Family::V4.vip(),
+            Family::V6.vip(),
+        ),
+    )
+}
+
+fn client() -> Result<()> {
+    batch(
+        CLIENT,
+        &format!(
+            "link set e0 up\naddr add {}/24 dev e0\naddr add {}/64 dev e0 nodad\n\
+             route add default via 10.8.0.1\nroute add default via fd08::1\n",
+            Family::V4.client(),
+            Family::V6.client()
+        ),
+    )?;
+    // A frame that XDP sends on loses the note that its checksum is still to be computed. Hardware computes it on the way to a
+    // real balancer; here the sender must.
+    compute_checksums(CLIENT, "e0")?;
+    // Every short connection takes a port for a minute.
+    inside(
+        CLIENT,
+        &[
+            "sh",
+            "-c",
+            "echo 10000 60999 >/proc/sys/net/ipv4/ip_local_port_range",
+        ],
+    )
+}
+
+fn balancer(dir: &Path) -> Result<()> {
+    batch(
+        BALANCER,
+        "route add default via 10.9.0.1\nroute add default via fd09::1\n",
+    )?;
+    compute_checksums(BALANCER, "e0")?;
+    compute_checksums(SWITCH, "lb")?;
+    let object = dir.join("pass.o");
+    fs::write(&object, pass::object()).with_context(|| object.display().to_string())?;
+    process::quietly(
+        Command::new("ip")
+            .args(["-n", SWITCH, "link", "set", "dev", "lb", "xdp", "obj"])
+            .arg(&object)
+            .args(["sec", pass::SECTION]),
+    )
+    .map(drop)
+}
+
+/// Holds the VIPs without answering for them on the wire.
+fn cache_host(namespace: &str) -> Result<()> {
+    // Before the addresses: an answer given once stays in the router's table.
+    sysctl(
+        namespace,
+        &[("ipv4/conf/all/arp_ignore", 1), ("ipv4/conf/all/arp_announce", 2)],
+    )?;
+    batch(
+        namespace,
+        &format!(
+            "addr add {}/32 dev lo\naddr add {}/128 dev lo nodad\n\
+             route add default via 10.9.0.1\nroute add default via fd09::1\n",
+            Family::V4.vip(),
+            Family::V6.vip()
+        ),
+    )
+}
+
+/// Several `ip` commands in a namespace; the first failure ends them.
+fn batch(namespace: &str, commands: &str) -> Result<()> {
+    process::feed(
+        Command::new("ip").args(["-n", namespace, "-batch", "-"]),
+        commands,
+    )
+    .with_context(|| format!("in {namespace}:\n{commands}"))
+}
+
+fn compute_checksums(namespace: &str, interface: &str) -> Result<()> {
+    inside(namespace, &["ethtool", "-K", interface, "tx", "off"])
+}
+
+fn sysctl(namespace: &str, values: &[(&str, i32)]) -> Result<()> {
+    let lines: Vec<String> = values
+        .iter()
+        .map(|(key, value)| format!("echo {value} >/proc/sys/net/{key}"))
+        .collect();
+    inside(namespace, &["sh", "-ec", &lines.join("\n")])
+}
+
+fn inside(namespace: &str, command: &[&str]) -> Result<()> {
+    process::quietly(
+        Command::new("ip")
+            .args(["netns", "exec", namespace])
+            .args(command),
+    )
+    .map(drop)
+}
