@@ -37,12 +37,7 @@ pub(crate) struct Built {
 /// The chore.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let built = build(workspace, options.release)?;
-    println!(
-        "{}\n{}\neBPF object: {}",
-        built.lbd.display(),
-        built.lbctl.display(),
-        built.object_by
-    );
+    println!("{}\n{}\neBPF object: {}", built.lbd.display(), built.lbctl.display(), built.object_by);
     Ok(())
 }
 
@@ -55,14 +50,8 @@ pub(crate) fn build(workspace: &Workspace, release: bool) -> Result<Built> {
     if release {
         command.arg("--release");
     }
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| show(&command))?;
-    let stdout = child
-        .stdout
-        .take()
-        .context("cargo's standard output is not piped")?;
+    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| show(&command))?;
+    let stdout = child.stdout.take().context("cargo's standard output is not piped")?;
     let (mut lbd, mut lbctl, mut object_by) = (None, None, None);
     for line in BufReader::new(stdout).lines() {
         match Message::parse(&line?) {
@@ -112,18 +101,12 @@ mod tests {
     #[test]
     fn the_way_the_object_was_built_is_read_from_cargos_messages() {
         let line = r#"{"reason":"build-script-executed","package_id":"x","env":[["LB_GIT_HASH","1"],["LB_EBPF_BUILT_BY","rustc 1.96.0, core prebuilt"]]}"#;
-        assert_eq!(
-            Message::parse(line),
-            Some(Message::ObjectBy("rustc 1.96.0, core prebuilt".to_owned()))
-        );
+        assert_eq!(Message::parse(line), Some(Message::ObjectBy("rustc 1.96.0, core prebuilt".to_owned())));
     }
 
     #[test]
     fn artifacts_without_an_executable_are_libraries() {
-        assert_eq!(
-            Message::parse(r#"{"reason":"compiler-artifact","executable":null}"#),
-            None
-        );
+        assert_eq!(Message::parse(r#"{"reason":"compiler-artifact","executable":null}"#), None);
         assert_eq!(
             Message::parse(r#"{"reason":"compiler-artifact","executable":"/t/debug/lbd"}"#),
             Some(Message::Executable("/t/debug/lbd".into()))

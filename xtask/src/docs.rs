@@ -41,25 +41,13 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
         }
     }
     if !stale.is_empty() {
-        bail!(
-            "not what the code says: {}. Type: cargo xtask docs",
-            stale.join(", ")
-        );
+        bail!("not what the code says: {}. Type: cargo xtask docs", stale.join(", "));
     }
     Ok(())
 }
 
 fn generate(workspace: &Workspace, topic: &str) -> Result<String> {
-    let words = [
-        "run",
-        "--quiet",
-        "--locked",
-        "--package",
-        "lb-userspace",
-        "--example",
-        "reference",
-        "--",
-        topic,
-    ];
+    let words =
+        ["run", "--quiet", "--locked", "--package", "lb-userspace", "--example", "reference", "--", topic];
     process::quietly(workspace.cargo().args(words))
 }

@@ -36,20 +36,13 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         need.push("rustup toolchain install nightly");
     }
     if !need.is_empty() {
-        bail!(
-            "fuzzing needs a nightly compiler and cargo-fuzz. Type:\n  {}",
-            need.join("\n  ")
-        );
+        bail!("fuzzing needs a nightly compiler and cargo-fuzz. Type:\n  {}", need.join("\n  "));
     }
     let wanted = options.target.as_deref().unwrap_or_default();
     let targets: Vec<(PathBuf, String)> = CRATES
         .iter()
         .map(|folder| workspace.root.join(folder))
-        .flat_map(|folder| {
-            targets(&folder)
-                .into_iter()
-                .map(move |name| (folder.clone(), name))
-        })
+        .flat_map(|folder| targets(&folder).into_iter().map(move |name| (folder.clone(), name)))
         .filter(|(_, name)| name.contains(wanted))
         .collect();
     if targets.is_empty() {
@@ -65,10 +58,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
                 .current_dir(&workspace.root),
         )
         .with_context(|| {
-            format!(
-                "{name}: the input that broke it is in {}/artifacts/{name}",
-                folder.display()
-            )
+            format!("{name}: the input that broke it is in {}/artifacts/{name}", folder.display())
         })?;
     }
     Ok(())

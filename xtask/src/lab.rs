@@ -76,9 +76,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let built = build::build(workspace, options.release)?;
     println!("eBPF object: {}", built.object_by);
     let ground = Ground::take()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // The site's processes end when `work` is dropped, then the ground is swept: also after a signal or a panic.
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
@@ -105,11 +103,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 /// Without `--once` a signal is the way to end the lab.
 fn ended(once: bool) -> Result<()> {
     println!("\nremoving the lab");
-    if once {
-        Err(anyhow::anyhow!("ended by a signal before the story did"))
-    } else {
-        Ok(())
-    }
+    if once { Err(anyhow::anyhow!("ended by a signal before the story did")) } else { Ok(()) }
 }
 
 /// Namespaces, servers, daemon: until every host answers and serves.
@@ -124,11 +118,7 @@ async fn set_up(built: build::Built, ground: &Ground) -> Result<Site> {
     story::until_hosts_answer(&backends).await?;
     let mut balancer = Balancer::new(built, ground)?;
     balancer.start().await?;
-    Ok(Site {
-        backends,
-        balancer,
-        certificate: certificates.alone,
-    })
+    Ok(Site { backends, balancer, certificate: certificates.alone })
 }
 
 async fn once(site: &mut Site) -> Result<()> {
@@ -155,15 +145,10 @@ struct Certificates {
 
 fn make_certificate(dir: &Path) -> Result<Certificates> {
     let made = rcgen::generate_simple_self_signed([SERVER_NAME.to_owned()])?;
-    let files = Certificates {
-        alone: dir.join("certificate.pem"),
-        with_key: dir.join("certificate-and-key.pem"),
-    };
+    let files =
+        Certificates { alone: dir.join("certificate.pem"), with_key: dir.join("certificate-and-key.pem") };
     fs::write(&files.alone, made.cert.pem())?;
-    fs::write(
-        &files.with_key,
-        made.cert.pem() + &made.signing_key.serialize_pem(),
-    )?;
+    fs::write(&files.with_key, made.cert.pem() + &made.signing_key.serialize_pem())?;
     Ok(files)
 }
 
@@ -172,13 +157,7 @@ async fn get(namespace: &str, address: IpAddr, port: u16, path: &str) -> Result<
     let output = Command::new("ip")
         .args(["netns", "exec", namespace])
         .arg(env::current_exe()?)
-        .args([
-            "lab-client",
-            &address.to_string(),
-            "--get",
-            &port.to_string(),
-            path,
-        ])
+        .args(["lab-client", &address.to_string(), "--get", &port.to_string(), path])
         .kill_on_drop(true)
         .output()
         .await?;

@@ -26,34 +26,16 @@ pub(crate) fn steps(workspace: &Workspace) -> Vec<(&'static str, Command)> {
         command.args(words);
         command
     };
-    let mut documentation = cargo(&[
-        "doc",
-        "--workspace",
-        "--locked",
-        "--no-deps",
-        "--document-private-items",
-        "--quiet",
-    ]);
+    let mut documentation =
+        cargo(&["doc", "--workspace", "--locked", "--no-deps", "--document-private-items", "--quiet"]);
     documentation.env("RUSTDOCFLAGS", "-D warnings");
     vec![
         ("format", cargo(&["fmt", "--all", "--check"])),
         // Not a member: another compiler builds it.
-        (
-            "format (eBPF)",
-            cargo(&["fmt", "--manifest-path", "lb-ebpf/Cargo.toml", "--check"]),
-        ),
+        ("format (eBPF)", cargo(&["fmt", "--manifest-path", "lb-ebpf/Cargo.toml", "--check"])),
         (
             "clippy",
-            cargo(&[
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--locked",
-                "--quiet",
-                "--",
-                "-D",
-                "warnings",
-            ]),
+            cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"]),
         ),
         ("documentation", documentation),
     ]

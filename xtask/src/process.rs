@@ -19,10 +19,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs to its end without showing what it says, except in the error.
 pub(crate) fn quietly(command: &mut Command) -> Result<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| show(command))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| show(command))?;
     if !output.status.success() {
         bail!(
             "{}: {}\n{}{}",
@@ -49,12 +46,7 @@ pub(crate) fn feed(command: &mut Command, input: &str) -> Result<()> {
     }
     let output = child.wait_with_output().with_context(|| show(command))?;
     if !output.status.success() {
-        bail!(
-            "{}: {}\n{}",
-            output.status,
-            show(command),
-            String::from_utf8_lossy(&output.stderr).trim_end()
-        );
+        bail!("{}: {}\n{}", output.status, show(command), String::from_utf8_lossy(&output.stderr).trim_end());
     }
     Ok(())
 }
@@ -88,19 +80,14 @@ mod tests {
 
     #[test]
     fn a_failure_shows_the_command_as_typed() {
-        let error = run(Command::new("sh").args(["-c", "exit 3"]))
-            .expect_err("it exits with 3")
-            .to_string();
+        let error = run(Command::new("sh").args(["-c", "exit 3"])).expect_err("it exits with 3").to_string();
         assert!(error.contains("exit status: 3"), "{error}");
         assert!(error.contains("sh -c 'exit 3'"), "{error}");
     }
 
     #[test]
     fn quotes_in_arguments_survive_a_copy_into_a_shell() {
-        assert_eq!(
-            show(Command::new("echo").args(["it's", ""])),
-            r"echo 'it'\''s' ''"
-        );
+        assert_eq!(show(Command::new("echo").args(["it's", ""])), r"echo 'it'\''s' ''");
     }
 
     #[test]

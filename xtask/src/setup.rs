@@ -87,10 +87,7 @@ struct Step {
 
 enum Action {
     /// Debian packages, and whether they bring services.
-    Apt {
-        packages: Vec<&'static str>,
-        services: bool,
-    },
+    Apt { packages: Vec<&'static str>, services: bool },
     /// Anything else to type.
     Run(Vec<String>),
     /// The BPF file system.
@@ -105,15 +102,9 @@ pub(crate) fn ensure(workspace: &Workspace, purpose: For) -> Result<bool> {
     }
     let root = geteuid().is_root();
     if !root || (steps.iter().any(Step::needs_apt) && !is_debian()) {
-        let because = if root {
-            "this is not Debian"
-        } else {
-            "only root can install"
-        };
-        let list: Vec<String> = steps
-            .iter()
-            .map(|s| format!("  {}        # {}", s.command(), s.why))
-            .collect();
+        let because = if root { "this is not Debian" } else { "only root can install" };
+        let list: Vec<String> =
+            steps.iter().map(|s| format!("  {}        # {}", s.command(), s.why)).collect();
         bail!("something is missing, and {because}. Type:\n{}", list.join("\n"));
     }
     if steps.iter().any(Step::needs_apt) {
@@ -124,9 +115,7 @@ pub(crate) fn ensure(workspace: &Workspace, purpose: For) -> Result<bool> {
         println!("setup: {} ({})", step.command(), step.why);
         step.act(workspace)?;
     }
-    toolchain::find(TARGET)
-        .map_err(anyhow::Error::msg)
-        .context("still missing after setting up")?;
+    toolchain::find(TARGET).map_err(anyhow::Error::msg).context("still missing after setting up")?;
     Ok(true)
 }
 
@@ -155,44 +144,25 @@ fn missing(purpose: For) -> Vec<Step> {
         |c| crate::linker::find(&c.sysroot, c.llvm),
     );
     if linker.is_err() {
-        let words = [
-            "cargo",
-            "install",
-            "bpf-linker",
-            "--version",
-            BPF_LINKER,
-            "--locked",
-        ];
+        let words = ["cargo", "install", "bpf-linker", "--version", BPF_LINKER, "--locked"];
         steps.push(Step {
             why: "links the eBPF object".to_owned(),
             action: Action::Run(words.map(str::to_owned).to_vec()),
         });
     }
-    let programs: Vec<&Program> = PROGRAMS
-        .iter()
-        .filter(|p| p.from <= purpose && !is_installed(p.name))
-        .collect();
+    let programs: Vec<&Program> =
+        PROGRAMS.iter().filter(|p| p.from <= purpose && !is_installed(p.name)).collect();
     for services in [false, true] {
         let some: Vec<&&Program> = programs.iter().filter(|p| p.service == services).collect();
         if !some.is_empty() {
             steps.push(Step {
-                why: some
-                    .iter()
-                    .map(|p| format!("{}: {}", p.name, p.why))
-                    .collect::<Vec<_>>()
-                    .join("; "),
-                action: Action::Apt {
-                    packages: some.iter().map(|p| p.package).collect(),
-                    services,
-                },
+                why: some.iter().map(|p| format!("{}: {}", p.name, p.why)).collect::<Vec<_>>().join("; "),
+                action: Action::Apt { packages: some.iter().map(|p| p.package).collect(), services },
             });
         }
     }
     if purpose >= For::Test && !is_bpffs(Path::new(BPFFS)) {
-        steps.push(Step {
-            why: "maps and links are pinned there".to_owned(),
-            action: Action::MountBpffs,
-        });
+        steps.push(Step { why: "maps and links are pinned there".to_owned(), action: Action::MountBpffs });
     }
     steps
 }
@@ -213,14 +183,8 @@ impl Step {
 
     fn act(&self, workspace: &Workspace) -> Result<()> {
         match &self.action {
-            Action::Apt {
-                packages,
-                services: false,
-            } => process::run(&mut install(packages)),
-            Action::Apt {
-                packages,
-                services: true,
-            } => install_without_starting(packages),
+            Action::Apt { packages, services: false } => process::run(&mut install(packages)),
+            Action::Apt { packages, services: true } => install_without_starting(packages),
             Action::Run(words) => match words.split_first() {
                 Some((program, arguments)) if program == "cargo" => {
                     process::run(workspace.cargo().args(arguments))
@@ -245,9 +209,7 @@ fn apt() -> Command {
 
 fn install(packages: &[&str]) -> Command {
     let mut command = apt();
-    command
-        .args(["install", "-y", "-qq", "--no-install-recommends"])
-        .args(packages);
+    command.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages);
     command
 }
 

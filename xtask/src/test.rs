@@ -89,14 +89,7 @@ fn suites(workspace: &Workspace, unit_only: bool) -> Vec<(&'static str, Command)
         // They load programs and lay out networks: one at a time within a file, so that timing bounds hold on two cores.
         suites.push((
             "packets, namespaces, command lines (root)",
-            cargo(&[
-                "--package",
-                "lb-userspace",
-                "--test",
-                "*",
-                "--",
-                "--test-threads=1",
-            ]),
+            cargo(&["--package", "lb-userspace", "--test", "*", "--", "--test-threads=1"]),
         ));
     }
     suites
@@ -116,24 +109,13 @@ fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Done {
     if let Some(error) = &error {
         eprintln!("error: {error:#}");
     }
-    Done {
-        name: name.to_owned(),
-        took: start.elapsed(),
-        tally: None,
-        error,
-    }
+    Done { name: name.to_owned(), took: start.elapsed(), tally: None, error }
 }
 
 /// Runs one `cargo test`, passing on what it prints and adding up its results, also those of a run that fails.
 fn count(command: &mut Command, tally: &mut Tally) -> Result<()> {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| show(command))?;
-    let stdout = child
-        .stdout
-        .take()
-        .context("cargo's standard output is not piped")?;
+    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| show(command))?;
+    let stdout = child.stdout.take().context("cargo's standard output is not piped")?;
     for line in BufReader::new(stdout).lines() {
         let line = line?;
         println!("{line}");
@@ -149,9 +131,7 @@ fn count(command: &mut Command, tally: &mut Tally) -> Result<()> {
 impl Tally {
     /// Adds a line `test result: ok. 3 passed; 0 failed; 1 ignored; …`; other lines say nothing.
     fn add(&mut self, line: &str) {
-        let Some((_, results)) = line
-            .strip_prefix("test result: ")
-            .and_then(|rest| rest.split_once(". "))
+        let Some((_, results)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
         else {
             return;
         };
@@ -177,32 +157,19 @@ fn report(done: &[Done]) -> Result<()> {
     println!("\n{:<44} {:>8}  result", "step", "seconds");
     let mut sum = Tally::default();
     for step in done {
-        let tests = step.tally.map_or(String::new(), |t| {
-            format!(", {} passed, {} failed", t.passed, t.failed)
-        });
+        let tests =
+            step.tally.map_or(String::new(), |t| format!(", {} passed, {} failed", t.passed, t.failed));
         let result = if step.error.is_none() { "ok" } else { "FAILED" };
-        println!(
-            "{:<44} {:>8.1}  {result}{tests}",
-            step.name,
-            step.took.as_secs_f64()
-        );
+        println!("{:<44} {:>8.1}  {result}{tests}", step.name, step.took.as_secs_f64());
         if let Some(tally) = step.tally {
             sum.passed += tally.passed;
             sum.failed += tally.failed;
             sum.ignored += tally.ignored;
         }
     }
-    let ignored = if sum.ignored == 0 {
-        String::new()
-    } else {
-        format!(", {} ignored", sum.ignored)
-    };
+    let ignored = if sum.ignored == 0 { String::new() } else { format!(", {} ignored", sum.ignored) };
     println!("\n{} passed, {} failed{ignored}", sum.passed, sum.failed);
-    let failed: Vec<&str> = done
-        .iter()
-        .filter(|s| s.error.is_some())
-        .map(|s| s.name.as_str())
-        .collect();
+    let failed: Vec<&str> = done.iter().filter(|s| s.error.is_some()).map(|s| s.name.as_str()).collect();
     if !failed.is_empty() {
         bail!("failed: {}", failed.join(", "));
     }
@@ -224,14 +191,7 @@ mod tests {
         );
         tally.add("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s");
         tally.add("test a_test ... ok");
-        assert_eq!(
-            tally,
-            Tally {
-                passed: 15,
-                failed: 2,
-                ignored: 1
-            }
-        );
+        assert_eq!(tally, Tally { passed: 15, failed: 2, ignored: 1 });
     }
 
     #[test]
@@ -244,13 +204,6 @@ mod tests {
         let mut tally = Tally::default();
         let script = "echo 'test result: FAILED. 1 passed; 1 failed; 0 ignored'; exit 101";
         assert!(count(Command::new("sh").args(["-c", script]), &mut tally).is_err());
-        assert_eq!(
-            tally,
-            Tally {
-                passed: 1,
-                failed: 1,
-                ignored: 0
-            }
-        );
+        assert_eq!(tally, Tally { passed: 1, failed: 1, ignored: 0 });
     }
 }

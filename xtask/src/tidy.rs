@@ -14,15 +14,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     // Also files that are not committed yet.
     let list = process::quietly(
         Command::new("git")
-            .args([
-                "-c",
-                "safe.directory=*",
-                "ls-files",
-                "--cached",
-                "--others",
-                "--exclude-standard",
-                "-z",
-            ])
+            .args(["-c", "safe.directory=*", "ls-files", "--cached", "--others", "--exclude-standard", "-z"])
             .current_dir(&workspace.root),
     )?;
     let mut breaches = Vec::new();
@@ -33,18 +25,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
             continue;
         };
         files += 1;
-        breaches.extend(
-            inspect(path, &text)
-                .into_iter()
-                .map(|b| format!("{path}:{}: {}", b.line, b.rule)),
-        );
+        breaches.extend(inspect(path, &text).into_iter().map(|b| format!("{path}:{}: {}", b.line, b.rule)));
     }
     if !breaches.is_empty() {
-        bail!(
-            "{} breaches of the house rules:\n{}",
-            breaches.len(),
-            breaches.join("\n")
-        );
+        bail!("{} breaches of the house rules:\n{}", breaches.len(), breaches.join("\n"));
     }
     println!("tidy: {files} files");
     Ok(())
@@ -72,10 +56,7 @@ fn inspect(path: &str, text: &str) -> Vec<Breach> {
     let mut allow_open = false;
     for (number, line) in text.lines().enumerate() {
         let mut breach = |rule| {
-            breaches.push(Breach {
-                line: number + 1,
-                rule,
-            });
+            breaches.push(Breach { line: number + 1, rule });
         };
         if MACHINE_PATHS.iter().any(|p| line.contains(p)) {
             breach("a path of somebody's machine");
@@ -110,20 +91,11 @@ fn inspect(path: &str, text: &str) -> Vec<Breach> {
 }
 
 // Looked for in any text, so written in two parts each: this file is held to its rules, too.
-const MACHINE_PATHS: [&str; 4] = [
-    concat!("/ro", "ot/"),
-    concat!("/ho", "me/"),
-    concat!("/wo", "rk/"),
-    concat!("/Us", "ers/"),
-];
+const MACHINE_PATHS: [&str; 4] =
+    [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/wo", "rk/"), concat!("/Us", "ers/")];
 const ALLOW: &str = "[allow(";
 const UNFINISHED: [&str; 3] = ["todo!(", "unimplemented!(", "dbg!("];
-const IMPURE: [&str; 4] = [
-    "tokio::",
-    "Instant::now",
-    "SystemTime::now",
-    "std::net::TcpStream",
-];
+const IMPURE: [&str; 4] = ["tokio::", "Instant::now", "SystemTime::now", "std::net::TcpStream"];
 
 /// A line without what stands in quotes and after `//`. A text over several lines is taken for code: that finds too much, not too
 /// little.
@@ -198,13 +170,7 @@ mod tests {
         let text = "use std::fmt;\nuse aya::Ebpf;\n";
         assert_eq!(rules("lb-userspace/src/health.rs", text), [2]);
         assert_eq!(rules("lb-userspace/src/datapath/load.rs", text), NONE);
-        assert_eq!(
-            rules(
-                "lb-userspace/src/health.rs",
-                "// aya does it\nlet himalaya = 1;\n"
-            ),
-            NONE
-        );
+        assert_eq!(rules("lb-userspace/src/health.rs", "// aya does it\nlet himalaya = 1;\n"), NONE);
     }
 
     #[test]

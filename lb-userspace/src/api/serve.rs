@@ -76,10 +76,7 @@ pub async fn socket(socket: ControlSocket, router: Router, stop: CancellationTok
         };
         match accepted {
             Ok((stream, _)) => {
-                let peer = stream.peer_cred().ok().map(|c| Peer {
-                    uid: c.uid(),
-                    gid: c.gid(),
-                });
+                let peer = stream.peer_cred().ok().map(|c| Peer { uid: c.uid(), gid: c.gid() });
                 let work = connection(stream, router.clone(), peer, stop.clone());
                 tokio::spawn(async move {
                     work.await;

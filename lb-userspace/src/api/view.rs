@@ -72,44 +72,25 @@ impl Moment {
 
     /// Seconds since the coordinator published.
     pub fn snapshot_age(&self) -> f64 {
-        self.now
-            .saturating_duration_since(self.snapshot.published)
-            .as_secs_f64()
+        self.now.saturating_duration_since(self.snapshot.published).as_secs_f64()
     }
 }
 
 /// Seconds since 1970; 0 for times before it.
 pub fn unix(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 impl From<Count> for Traffic {
     fn from(count: Count) -> Self {
-        let Count {
-            packets,
-            bytes,
-            syns,
-            closes,
-        } = count;
-        Self {
-            packets,
-            bytes,
-            connections: syns,
-            closes,
-        }
+        let Count { packets, bytes, syns, closes } = count;
+        Self { packets, bytes, connections: syns, closes }
     }
 }
 
 /// `GET /api/v1/status`.
 pub fn status(moment: &Moment) -> Status {
-    let Moment {
-        snapshot,
-        status,
-        about,
-        now,
-        ..
-    } = moment;
+    let Moment { snapshot, status, about, now, .. } = moment;
     let overrides = snapshot.pools.iter().flat_map(|(pool, view)| {
         view.backends.iter().filter_map(move |(backend, view)| {
             Some(OverrideRow {
@@ -167,24 +148,17 @@ pub fn services(moment: &Moment) -> Vec<Service> {
             udp_class: service.udp_class,
             idle: service.idle.as_secs(),
             drain_timeout: service.drain_timeout.as_secs(),
-            traffic: moment.counters.as_ref().map(|counters| {
-                counters
-                    .services
-                    .get(&service.name)
-                    .copied()
-                    .unwrap_or_default()
-                    .into()
-            }),
+            traffic: moment
+                .counters
+                .as_ref()
+                .map(|counters| counters.services.get(&service.name).copied().unwrap_or_default().into()),
         })
         .collect()
 }
 
 /// `GET /api/v1/list`.
 pub fn list(moment: &Moment) -> List {
-    List {
-        services: services(moment),
-        pools: pool::pools(moment),
-    }
+    List { services: services(moment), pools: pool::pools(moment) }
 }
 
 /// `GET /api/v1/backends/H`: every backend of that name, also in pools that only drain it; `None` when nobody has it.
@@ -197,12 +171,7 @@ pub fn backends(moment: &Moment, name: &str, only: Option<&PoolName>) -> Option<
         .iter()
         .filter(|(pool, _)| wanted(pool))
         .filter_map(|(_, view)| {
-            Some(pool::backend(
-                moment,
-                view,
-                view.backends.get_key_value(name)?,
-                &counts,
-            ))
+            Some(pool::backend(moment, view, view.backends.get_key_value(name)?, &counts))
         })
         .collect();
     let leaving: Vec<_> = moment
@@ -237,10 +206,7 @@ pub fn drops(counters: &Counters) -> Drops {
         pins: counters
             .pins
             .iter()
-            .map(|(event, count)| PinCount {
-                event: (*event).to_owned(),
-                count: *count,
-            })
+            .map(|(event, count)| PinCount { event: (*event).to_owned(), count: *count })
             .collect(),
     }
 }

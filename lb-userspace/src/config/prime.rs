@@ -10,10 +10,7 @@ pub(super) fn is_prime(n: u32) -> bool {
 
 /// The largest prime up to `n` and the smallest from `n` on.
 pub(super) fn neighbours(n: u32) -> (Option<u32>, Option<u32>) {
-    (
-        (2..=n).rev().find(|m| is_prime(*m)),
-        (n..=u32::MAX).find(|m| is_prime(*m)),
-    )
+    ((2..=n).rev().find(|m| is_prime(*m)), (n..=u32::MAX).find(|m| is_prime(*m)))
 }
 
 #[cfg(test)]

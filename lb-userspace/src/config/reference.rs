@@ -81,11 +81,7 @@ fn kind(key: &KeyDoc) -> String {
 }
 
 fn default(key: &KeyDoc) -> String {
-    match key
-        .default
-        .strip_prefix('(')
-        .and_then(|rest| rest.strip_suffix(')'))
-    {
+    match key.default.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
         Some(words) => words.to_owned(),
         None if key.default == super::table::REQUIRED => "**required**".to_owned(),
         None => format!("`{}`", key.default),
@@ -93,11 +89,7 @@ fn default(key: &KeyDoc) -> String {
 }
 
 fn text(lines: &[&str]) -> String {
-    lines
-        .iter()
-        .map(|line| line.trim())
-        .collect::<Vec<_>>()
-        .join("\n")
+    lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join("\n")
 }
 
 /// Every key of every table with the path that leads to it, for tests.

@@ -118,23 +118,16 @@ pub fn of(global: &Global) -> Result<Secret, SecretError> {
 
 /// Reads a key file.
 pub fn read(path: &Path) -> Result<Secret, SecretError> {
-    let (bytes, metadata) = regular_file::read(path, 1024).map_err(|error| SecretError::Read {
-        path: path.to_owned(),
-        error,
-    })?;
+    let (bytes, metadata) =
+        regular_file::read(path, 1024).map_err(|error| SecretError::Read { path: path.to_owned(), error })?;
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & FORBIDDEN != 0 {
-        return Err(SecretError::Exposed {
-            path: path.to_owned(),
-            mode,
-        });
+        return Err(SecretError::Exposed { path: path.to_owned(), mode });
     }
     std::str::from_utf8(&bytes)
         .ok()
         .and_then(Secret::from_hex)
-        .ok_or_else(|| SecretError::Malformed {
-            path: path.to_owned(),
-        })
+        .ok_or_else(|| SecretError::Malformed { path: path.to_owned() })
 }
 
 /// Reads the key kept in `state_dir`, or makes one there. The directory is made if it is missing.
@@ -194,10 +187,7 @@ mod tests {
         for mode in [0o644, 0o604, 0o660] {
             let (_dir, path) = key_file(&"0".repeat(64), mode);
             let error = read(&path).expect_err("others can read or change it").to_string();
-            assert!(
-                error.contains(&format!("chmod 600 {}", path.display())),
-                "{error}"
-            );
+            assert!(error.contains(&format!("chmod 600 {}", path.display())), "{error}");
         }
         let (_dir, path) = key_file(&"0".repeat(64), 0o640);
         assert!(read(&path).is_ok(), "the group may read it");
@@ -205,19 +195,9 @@ mod tests {
 
     #[test]
     fn anything_but_sixty_four_hex_digits_is_refused() {
-        for content in [
-            "",
-            "zz",
-            &"0".repeat(63),
-            &"0".repeat(65),
-            &"g".repeat(64),
-            &"é".repeat(32),
-        ] {
+        for content in ["", "zz", &"0".repeat(63), &"0".repeat(65), &"g".repeat(64), &"é".repeat(32)] {
             let (_dir, path) = key_file(content, 0o600);
-            assert!(
-                matches!(read(&path), Err(SecretError::Malformed { .. })),
-                "{content}"
-            );
+            assert!(matches!(read(&path), Err(SecretError::Malformed { .. })), "{content}");
         }
     }
 
@@ -227,16 +207,9 @@ mod tests {
         let state_dir = dir.path().join("lib/lbd");
         let made = read_or_make(&state_dir).expect("made");
         assert_eq!(read_or_make(&state_dir).expect("read"), made);
-        let mode = std::fs::metadata(state_dir.join(FILE_NAME))
-            .expect("there")
-            .permissions()
-            .mode();
+        let mode = std::fs::metadata(state_dir.join(FILE_NAME)).expect("there").permissions().mode();
         assert_eq!(mode & 0o7777, OWNER_ONLY);
-        assert_eq!(
-            std::fs::read_dir(&state_dir).expect("listed").count(),
-            1,
-            "nothing is left beside it"
-        );
+        assert_eq!(std::fs::read_dir(&state_dir).expect("listed").count(), 1, "nothing is left beside it");
         let other = read_or_make(&dir.path().join("other")).expect("made");
         assert_ne!(made, other);
     }

@@ -41,10 +41,7 @@ impl<T> Field<T> {
         T: Value,
     {
         match T::read(value, report) {
-            Some(read) => Self::Given(At {
-                value: read,
-                span: value.span(),
-            }),
+            Some(read) => Self::Given(At { value: read, span: value.span() }),
             None => Self::Bad,
         }
     }
@@ -192,17 +189,12 @@ pub(super) fn read_document<T: Table>(text: &str, report: &mut Report) -> Option
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
         // One slip makes several errors on its line; the first names it.
-        let line = text.as_bytes()[..span.start.min(text.len())]
-            .iter()
-            .filter(|b| **b == b'\n')
-            .count();
+        let line = text.as_bytes()[..span.start.min(text.len())].iter().filter(|b| **b == b'\n').count();
         if lines.insert(line) {
             report.error(span, error.message());
         }
     }
-    errors
-        .is_empty()
-        .then(|| T::read_table(root.get_ref(), 0..0, report))
+    errors.is_empty().then(|| T::read_table(root.get_ref(), 0..0, report))
 }
 
 /// Words of other balancers' files and the key that is meant here.
@@ -249,15 +241,10 @@ pub(super) fn unknown_key(
         }
         None => format!(
             "the keys here are {}",
-            known()
-                .map(|key| format!("`{key}`"))
-                .collect::<Vec<_>>()
-                .join(", ")
+            known().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
         ),
     };
-    report
-        .error(key.span(), format!("unknown key `{}`", shorten(name)))
-        .with_help(help);
+    report.error(key.span(), format!("unknown key `{}`", shorten(name))).with_help(help);
 }
 
 /// Reports that something else was expected.
@@ -301,10 +288,7 @@ impl<T: Value> Value for Named<T> {
         let mut named: Vec<(At<String>, Field<T>)> = table
             .iter()
             .map(|(key, value)| {
-                let name = At {
-                    value: key.get_ref().as_ref().to_owned(),
-                    span: key.span(),
-                };
+                let name = At { value: key.get_ref().as_ref().to_owned(), span: key.span() };
                 (name, Field::read(value, report))
             })
             .collect();
@@ -346,11 +330,6 @@ impl<T: Value> Value for Vec<At<T>> {
 fn read_items<T: Value>(items: &DeArray<'_>, report: &mut Report) -> Vec<At<T>> {
     items
         .iter()
-        .filter_map(|item| {
-            T::read(item, report).map(|value| At {
-                value,
-                span: item.span(),
-            })
-        })
+        .filter_map(|item| T::read(item, report).map(|value| At { value, span: item.span() }))
         .collect()
 }

@@ -52,10 +52,7 @@ impl Value for u64 {
             Ok(number) => Some(number),
             Err(_) => {
                 report
-                    .error(
-                        value.span(),
-                        format!("`{}` is out of range", shorten(number.as_str())),
-                    )
+                    .error(value.span(), format!("`{}` is out of range", shorten(number.as_str())))
                     .with_help("write a number from 0 on");
                 None
             }
@@ -131,9 +128,7 @@ impl Value for IpAddr {
         } else {
             "write it like `\"192.0.2.1\"` or `\"2001:db8::1\"`".to_owned()
         };
-        report
-            .error(value.span(), format!("`{}` is not an IP address", shorten(text)))
-            .with_help(help);
+        report.error(value.span(), format!("`{}` is not an IP address", shorten(text))).with_help(help);
         None
     }
 }
@@ -150,10 +145,7 @@ impl Value for SocketAddr {
             Ok(address) => Some(address),
             Err(_) => {
                 report
-                    .error(
-                        value.span(),
-                        format!("`{}` is not an IP address with a port", shorten(text)),
-                    )
+                    .error(value.span(), format!("`{}` is not an IP address with a port", shorten(text)))
                     .with_help("write it like `\"127.0.0.1:9090\"` or `\"[::1]:9090\"`");
                 None
             }
@@ -175,10 +167,7 @@ pub(super) trait Word: Sized + Copy + 'static {
     where
         Self: PartialEq,
     {
-        Self::WORDS
-            .iter()
-            .find(|(_, value)| *value == self)
-            .map_or("", |(word, _)| word)
+        Self::WORDS.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
     }
 }
 
@@ -250,10 +239,7 @@ fn read_word<T: Word + Value>(value: &Spanned<DeValue<'_>>, report: &mut Report)
             |word| format!("did you mean `\"{word}\"`? The words are {}", <T as Word>::KIND),
         );
     report
-        .error(
-            value.span(),
-            format!("`{}` is not one of {}", shorten(text), <T as Word>::KIND),
-        )
+        .error(value.span(), format!("`{}` is not one of {}", shorten(text), <T as Word>::KIND))
         .with_help(help);
     None
 }
@@ -284,10 +270,7 @@ impl Value for StatusRange {
         if range.is_none() {
             let text = shorten(report.text(value.span()));
             report
-                .error(
-                    value.span(),
-                    format!("{text} is neither a status code nor a range of them"),
-                )
+                .error(value.span(), format!("{text} is neither a status code nor a range of them"))
                 .with_help("codes are 100 to 599, the smaller one first: `200` or `\"300-399\"`");
         }
         range

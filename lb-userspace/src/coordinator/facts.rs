@@ -74,15 +74,9 @@ impl Facts {
     /// Makes `wanted` what is needed from here on. Returns whether the set of targets and that of addresses changed.
     pub(super) fn want(&mut self, wanted: Wanted) -> (bool, bool) {
         let targets = wanted.targets.len() != self.checks.len()
-            || wanted
-                .targets
-                .keys()
-                .any(|target| !self.checks.contains_key(target));
+            || wanted.targets.keys().any(|target| !self.checks.contains_key(target));
         let addresses = wanted.addresses.len() != self.ways.len()
-            || wanted
-                .addresses
-                .keys()
-                .any(|address| !self.ways.contains_key(address));
+            || wanted.addresses.keys().any(|address| !self.ways.contains_key(address));
         let mut checks = std::mem::take(&mut self.checks);
         for (target, pools) in wanted.targets {
             let verdict = checks.remove(&target).and_then(|check| check.verdict);

@@ -13,7 +13,9 @@ use aya::programs::{
     xdp::XdpLink,
 };
 
-use super::{Attachment, Error, driver, kernel};
+use lb_common::names;
+
+use super::{Attachment, Error, driver, kernel, object::Object};
 use crate::model::XdpMode;
 
 /// An attachment that this process holds. Dropping it leaves the program attached.
@@ -25,13 +27,17 @@ pub(super) struct Attached {
     _link: PinnedLink,
 }
 
-/// Attaches `program` to `interface`, or puts it in place of the one that a predecessor attached there.
+/// Attaches the program of `object` to `interface`, or puts it in place of the one that a predecessor attached there.
 pub(super) fn attach(
-    program: &mut Xdp,
+    object: &Object,
     interface: &str,
     mode: XdpMode,
     dir: &Path,
 ) -> Result<Attached, Error> {
+    object.with_program(names::PROG_LB, |program| attach_program(program, interface, mode, dir))
+}
+
+fn attach_program(program: &mut Xdp, interface: &str, mode: XdpMode, dir: &Path) -> Result<Attached, Error> {
     let pin = dir.join(pin_name(interface, mode));
     let link = match adopt(program, &pin, interface)? {
         // The pin holds this very link: opened again instead of pinned twice.

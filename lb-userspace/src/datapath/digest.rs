@@ -51,11 +51,7 @@ pub fn pool_id(pool: &PoolName) -> u64 {
 /// Identity of a backend across restarts and machines; never 0. The address is part of it: another address under the same
 /// name is another host, which must not inherit flows.
 pub fn backend_id(pool: &PoolName, backend: &BackendName, address: IpAddr) -> u64 {
-    Fnv::new()
-        .text(pool.as_str())
-        .text(backend.as_str())
-        .bytes(&octets(address))
-        .id()
+    Fnv::new().text(pool.as_str()).text(backend.as_str()).bytes(&octets(address)).id()
 }
 
 /// The seed of the tables, from the secret the balancers of a cluster share.
@@ -102,11 +98,7 @@ mod tests {
     use super::*;
 
     fn id(pool: &str, backend: &str, address: &str) -> u64 {
-        backend_id(
-            &pool.parse().unwrap(),
-            &backend.parse().unwrap(),
-            address.parse().unwrap(),
-        )
+        backend_id(&pool.parse().unwrap(), &backend.parse().unwrap(), address.parse().unwrap())
     }
 
     #[test]

@@ -74,11 +74,8 @@ fn deal(seed: u64, shares: &[Share], order: &[u16], slots: u32) -> Vec<u16> {
         return owners;
     }
     // (when due, index of the walk): the order of ids decides among those due at once.
-    let mut due: BinaryHeap<Reverse<(u64, usize)>> = walks
-        .iter()
-        .enumerate()
-        .map(|(i, w)| Reverse((w.stride / 2, i)))
-        .collect();
+    let mut due: BinaryHeap<Reverse<(u64, usize)>> =
+        walks.iter().enumerate().map(|(i, w)| Reverse((w.stride / 2, i))).collect();
     for _ in 0..slots {
         let Some(mut next) = due.peek_mut() else { break };
         let Reverse((time, i)) = *next;
@@ -104,11 +101,7 @@ impl Walk {
     fn step(&mut self, slots: u32) {
         // Both terms are below `slots`; u64 because `slots` may exceed half of u32.
         let at = u64::from(self.at) + u64::from(self.skip);
-        self.at = (if at >= u64::from(slots) {
-            at - u64::from(slots)
-        } else {
-            at
-        }) as u32;
+        self.at = (if at >= u64::from(slots) { at - u64::from(slots) } else { at }) as u32;
     }
 }
 

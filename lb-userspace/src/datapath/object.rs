@@ -2,15 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
-    sync::atomic::Ordering,
+    sync::{Mutex, PoisonError, atomic::Ordering},
 };
 
 use aya::{
     Ebpf, EbpfLoader, TestRun, TestRunOptions,
-    maps::{Map, MapData},
-    programs::{ProgramFd, Xdp},
+    maps::{Map, MapData, PerCpuArray, PerCpuValues},
+    programs::Xdp,
 };
 use lb_common::{
     hash::HashKey,
@@ -52,16 +52,25 @@ pub fn sizes(limits: &Limits) -> Sizes {
     ])
 }
 
-/// A loaded object: programs verified, maps made or adopted, nothing attached.
+/// A loaded object: programs verified, maps made or adopted.
 #[derive(Debug)]
 pub struct Object {
-    ebpf: Ebpf,
+    /// Locked only to run or attach a program.
+    ebpf: Mutex<Ebpf>,
+    maps: BTreeMap<&'static str, MapHandle>,
     /// Actual sizes, those of adopted maps included.
     pub sizes: Sizes,
     /// Maps were there already: the tables may hold a predecessor's state.
     pub adopted: bool,
     /// The program's clock.
     pub clock: Clock,
+}
+
+#[derive(Debug)]
+struct MapHandle {
+    fd: OwnedFd,
+    entries: u32,
+    value_size: u32,
 }
 
 impl Object {
@@ -130,24 +139,32 @@ impl Object {
                 .load()
                 .map_err(|e| kernel(format!("verifying the program {program}"), e))?;
         }
-        Ok(Self { ebpf, sizes, adopted: found > 0, clock })
+        let mut maps = BTreeMap::new();
+        for name in names::PINNED_MAPS.iter().chain(&[names::EXPLAIN, names::CLOCK]).copied() {
+            maps.insert(name, handle(&ebpf, name)?);
+        }
+        Ok(Self { ebpf: Mutex::new(ebpf), maps, sizes, adopted: found > 0, clock })
     }
 
-    /// The program `name`.
-    pub fn program(&mut self, name: &str) -> Result<&mut Xdp, Error> {
-        xdp(&mut self.ebpf, name)
+    /// The limits that the actual sizes allow.
+    pub fn limits(&self) -> Limits {
+        let of = |name| self.sizes.get(name).copied().unwrap_or_default();
+        Limits {
+            services: of(names::SERVICE_COUNTERS),
+            backends: of(names::BACKENDS).saturating_sub(1),
+            pools: of(names::POOLS),
+            slots: of(names::SLOTS) * SLOTS_PER_LINE,
+            pins: of(names::PROTECTED) * WAYS as u32,
+        }
     }
 
-    /// The descriptor of the loaded program `name`.
-    pub fn program_fd(&self, name: &str) -> Result<&ProgramFd, Error> {
-        let what = || format!("finding the program {name}");
-        let program: &Xdp = self
-            .ebpf
-            .program(name)
-            .ok_or_else(|| kernel(what(), std::io::Error::other("the object has no such program")))?
-            .try_into()
-            .map_err(|e| kernel(what(), e))?;
-        program.fd().map_err(|e| kernel(what(), e))
+    /// Does something with the loaded program `name`, exclusively.
+    pub fn with_program<T>(
+        &self,
+        name: &str,
+        f: impl FnOnce(&mut Xdp) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        f(xdp(&mut self.ebpf.lock().unwrap_or_else(PoisonError::into_inner), name)?)
     }
 
     /// Runs the program `name` once on `frame`; returns its action.
@@ -157,25 +174,20 @@ impl Object {
 
     /// Runs the program `name` once on `frame` as if received on `ifindex` (default: loopback); returns its action and the frame.
     pub fn run_on(&self, name: &str, frame: &[u8], ifindex: Option<u32>) -> Result<(u32, Vec<u8>), Error> {
-        let what = || format!("running the program {name}");
-        let program: &Xdp = self
-            .ebpf
-            .program(name)
-            .ok_or_else(|| kernel(what(), std::io::Error::other("the object has no such program")))?
-            .try_into()
-            .map_err(|e| kernel(what(), e))?;
         let mut out = vec![0; frame.len() + 256];
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let context: Option<Vec<u8>> = ifindex
             .map(|i| [0, frame.len() as u32, 0, i, 0, 0].iter().flat_map(|w| w.to_ne_bytes()).collect());
-        let result = program
-            .test_run(TestRunOptions {
-                data_in: Some(frame),
-                data_out: Some(&mut out),
-                ctx_in: context.as_deref(),
-                ..TestRunOptions::default()
-            })
-            .map_err(|e| kernel(what(), e))?;
+        let result = self.with_program(name, |program| {
+            program
+                .test_run(TestRunOptions {
+                    data_in: Some(frame),
+                    data_out: Some(&mut out),
+                    ctx_in: context.as_deref(),
+                    ..TestRunOptions::default()
+                })
+                .map_err(|e| kernel(format!("running the program {name}"), e))
+        })?;
         out.truncate(result.data_size_out as usize);
         Ok((result.return_value, out))
     }
@@ -190,29 +202,45 @@ impl Object {
     /// Maps the memory of the array map `name`.
     pub fn region(&self, name: &str) -> Result<Region, Error> {
         let map = self.map(name)?;
-        let info = map.info().map_err(|e| kernel(format!("reading the map {name}"), e))?;
-        Region::map(name, map.fd().as_fd(), info.max_entries(), info.value_size())
+        Region::map(name, &map.fd, map.entries, map.value_size)
     }
 
     /// The descriptor of the map `name`.
     pub fn map_fd(&self, name: &str) -> Result<BorrowedFd<'_>, Error> {
-        Ok(self.map(name)?.fd().as_fd())
+        Ok(self.map(name)?.fd.as_fd())
     }
 
-    fn map(&self, name: &str) -> Result<&MapData, Error> {
-        match self.ebpf.map(name) {
-            Some(Map::Array(data) | Map::PerCpuArray(data)) => Ok(data),
-            _ => Err(kernel(
-                format!("finding the map {name}"),
-                std::io::Error::other("the object has no such array"),
-            )),
-        }
+    /// Sets one element of a per-CPU map of counters to zero on every CPU.
+    pub(super) fn clear_counters(&self, name: &str, index: u32) -> Result<(), Error> {
+        let what = || format!("clearing the counters {name} of index {index}");
+        let mut ebpf = self.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
+        let map = ebpf.map_mut(name).ok_or_else(|| kernel(what(), std::io::Error::other("no such map")))?;
+        let mut map = PerCpuArray::<_, [u64; 4]>::try_from(map).map_err(|e| kernel(what(), e))?;
+        let cpus = aya::util::nr_cpus().map_err(|(_, e)| kernel(what(), e))?;
+        let zero = PerCpuValues::try_from(vec![[0; 4]; cpus]).map_err(|e| kernel(what(), e))?;
+        map.set(index, zero, 0).map_err(|e| kernel(what(), e))
     }
+
+    fn map(&self, name: &str) -> Result<&MapHandle, Error> {
+        self.maps
+            .get(name)
+            .ok_or_else(|| kernel(format!("finding the map {name}"), std::io::Error::other("no such map")))
+    }
+}
+
+fn handle(ebpf: &Ebpf, name: &str) -> Result<MapHandle, Error> {
+    let what = || format!("finding the map {name}");
+    let Some(Map::Array(data) | Map::PerCpuArray(data)) = ebpf.map(name) else {
+        return Err(kernel(what(), std::io::Error::other("the object has no such array")));
+    };
+    let info = data.info().map_err(|e| kernel(what(), e))?;
+    let fd = data.fd().as_fd().try_clone_to_owned().map_err(|e| kernel(what(), e))?;
+    Ok(MapHandle { fd, entries: info.max_entries(), value_size: info.value_size() })
 }
 
 /// Ticks after which the program ignores a pin. Which pins still bind is the daemon's knowledge, per pool; it removes the others.
 /// This only bounds what a daemon that is gone leaves behind: half the range of the 16-bit clock.
-const MAX_PIN_IDLE: u32 = 1 << 15;
+pub(super) const MAX_PIN_IDLE: u32 = 1 << 15;
 
 fn xdp<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp, Error> {
     let what = || format!("finding the program {name}");

@@ -77,12 +77,7 @@ struct Best {
 
 impl Best {
     /// Loses to every candidate.
-    const NONE: Self = Self {
-        candidate: usize::MAX,
-        draw: 0,
-        weight: 0,
-        cost: u32::MAX,
-    };
+    const NONE: Self = Self { candidate: usize::MAX, draw: 0, weight: 0, cost: u32::MAX };
 
     /// Takes the candidate if its score is lower. A lower draw costs no less and a lower weight bears no more: then there is no
     /// need to take the logarithm.
@@ -94,12 +89,7 @@ impl Best {
         let cost = cost(draw);
         // cost / weight < self.cost / self.weight
         if u64::from(cost) * u64::from(self.weight) < u64::from(self.cost.max(1)) * u64::from(weight) {
-            *self = Self {
-                candidate,
-                draw,
-                weight,
-                cost,
-            };
+            *self = Self { candidate, draw, weight, cost };
         }
     }
 }

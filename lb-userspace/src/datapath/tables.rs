@@ -44,7 +44,7 @@ pub use self::{
     sweep::Swept,
 };
 use super::{Desired, Error, PoolStatus};
-use crate::model::{BackendId, Limits, PoolName, ServiceName};
+use crate::model::{BackendId, Disposition, Limits, PoolName, ServiceName};
 
 /// Ticks that a freed range or index rests: a packet takes microseconds.
 const GRACE: u32 = 2;
@@ -157,21 +157,11 @@ impl<M: Memory> Tables<M> {
                     let found = if somebody(found.slot.cur()) {
                         found
                     } else if found.slot.in_transition() {
-                        State {
-                            slot: lb_common::slot::Slot::moving(0),
-                            ..found
-                        }
+                        State { slot: lb_common::slot::Slot::moving(0), ..found }
                     } else {
                         State::stable(0)
                     };
-                    State {
-                        base: if somebody(found.base) {
-                            found.base
-                        } else {
-                            found.slot.cur()
-                        },
-                        ..found
-                    }
+                    State { base: if somebody(found.base) { found.base } else { found.slot.cur() }, ..found }
                 };
                 repaired += u64::from(slots.adopt(&memory, slot, now, sound));
                 pool.in_transition += u32::from(slots.get(slot).slot.in_transition());
@@ -244,14 +234,10 @@ impl<M: Memory> Tables<M> {
         self.alive = alive;
 
         let (four, six) = self.place_services(desired, now, &mut applied);
-        for result in [
-            self.services4.apply(&self.memory, &four),
-            self.services6.apply(&self.memory, &six),
-        ] {
+        for result in [self.services4.apply(&self.memory, &four), self.services6.apply(&self.memory, &six)] {
             applied.problem = applied.problem.or(result.err());
         }
-        self.pools
-            .retain(&self.memory, &mut self.slots, &desired.pools, now);
+        self.pools.retain(&self.memory, &mut self.slots, &desired.pools, now);
 
         if !self.applied {
             self.name_strangers();
@@ -271,12 +257,8 @@ impl<M: Memory> Tables<M> {
         now: u32,
         applied: &mut Applied,
     ) -> (BTreeMap<Key, ServiceRef>, BTreeMap<Key, ServiceRef>) {
-        let gone: Vec<ServiceName> = self
-            .services
-            .keys()
-            .filter(|name| !desired.services.contains_key(*name))
-            .cloned()
-            .collect();
+        let gone: Vec<ServiceName> =
+            self.services.keys().filter(|name| !desired.services.contains_key(*name)).cloned().collect();
         for name in gone {
             if let Some(index) = self.services.remove(&name) {
                 self.service_indices.give(index, now);
@@ -349,6 +331,18 @@ impl<M: Memory> Tables<M> {
         cleared
     }
 
+    /// What the tables do with the backend of this id: new connections, only established ones, or nothing.
+    pub fn disposition(&self, id: u64) -> Option<Disposition> {
+        let index = self.backends.known.iter().find(|(_, known)| known.id == id).map(|(index, _)| *index)?;
+        if self.slots.owned(index) > 0 {
+            Some(Disposition::Serving)
+        } else if self.slots.kept(index) > 0 {
+            Some(Disposition::Draining)
+        } else {
+            Some(Disposition::Out)
+        }
+    }
+
     /// Indices of the services' counters.
     pub fn services(&self) -> &BTreeMap<ServiceName, u16> {
         &self.services
@@ -356,18 +350,12 @@ impl<M: Memory> Tables<M> {
 
     /// Backends with a record and a name, by index.
     pub fn backends(&self) -> impl Iterator<Item = (u16, &BackendId)> + '_ {
-        self.backends
-            .known
-            .iter()
-            .filter_map(|(index, known)| Some((*index, known.name.as_ref()?)))
+        self.backends.known.iter().filter_map(|(index, known)| Some((*index, known.name.as_ref()?)))
     }
 
     /// Pools by index.
     pub fn pools(&self) -> impl Iterator<Item = (u16, &PoolName)> + '_ {
-        self.pools
-            .by_id
-            .values()
-            .filter_map(|pool| Some((pool.index, pool.name.as_ref()?)))
+        self.pools.by_id.values().filter_map(|pool| Some((pool.index, pool.name.as_ref()?)))
     }
 
     /// The memory, for reading.

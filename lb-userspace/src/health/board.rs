@@ -73,10 +73,7 @@ impl Board {
     /// All targets and their status, in no order.
     pub fn all(&self) -> Vec<(CheckTarget, CheckStatus)> {
         let cells = self.cells.read().unwrap_or_else(PoisonError::into_inner);
-        cells
-            .iter()
-            .map(|(target, cell)| (target.clone(), cell.status()))
-            .collect()
+        cells.iter().map(|(target, cell)| (target.clone(), cell.status())).collect()
     }
 
     /// Adds a target; its prober writes to the cell.

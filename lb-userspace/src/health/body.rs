@@ -26,11 +26,7 @@ pub(super) enum Progress {
 impl<'n> Search<'n> {
     /// A search for a text; the empty text is found in any body.
     pub(super) const fn new(wanted: &'n str) -> Self {
-        Self {
-            wanted: wanted.as_bytes(),
-            tail: Vec::new(),
-            seen: 0,
-        }
+        Self { wanted: wanted.as_bytes(), tail: Vec::new(), seen: 0 }
     }
 
     /// How many bytes were searched.
@@ -57,11 +53,7 @@ impl<'n> Search<'n> {
         } else {
             self.tail.drain(..self.tail.len().saturating_sub(keep));
         }
-        if self.seen == SEARCHED {
-            Progress::Exhausted
-        } else {
-            Progress::More
-        }
+        if self.seen == SEARCHED { Progress::Exhausted } else { Progress::More }
     }
 }
 

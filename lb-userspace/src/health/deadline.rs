@@ -16,10 +16,7 @@ pub(super) struct Deadline {
 impl Deadline {
     /// So long from now.
     pub(super) fn after(whole: Duration) -> Self {
-        Self {
-            at: Instant::now() + whole,
-            whole,
-        }
+        Self { at: Instant::now() + whole, whole }
     }
 
     /// Awaits one stage of the check for what is left of its time.
@@ -28,12 +25,7 @@ impl Deadline {
         stage: Stage,
         work: impl Future<Output = Result<T, ProbeError>>,
     ) -> Result<T, ProbeError> {
-        timeout_at(self.at, work)
-            .await
-            .unwrap_or(Err(ProbeError::Timeout {
-                stage,
-                after: self.whole,
-            }))
+        timeout_at(self.at, work).await.unwrap_or(Err(ProbeError::Timeout { stage, after: self.whole }))
     }
 }
 
@@ -51,10 +43,7 @@ mod tests {
         };
         assert_eq!(deadline.within(Stage::Connecting, three_seconds()).await, Ok(()));
         let error = deadline.within(Stage::Answer, three_seconds()).await.unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "timed out after 5s while waiting for the answer"
-        );
+        assert_eq!(error.to_string(), "timed out after 5s while waiting for the answer");
         assert_eq!(begin.elapsed(), Duration::from_secs(5));
     }
 }

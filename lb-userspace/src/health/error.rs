@@ -132,10 +132,7 @@ impl ProbeError {
             Kind::TimedOut => Self::Silent(stage),
             Kind::HostUnreachable => Self::Unreachable("host"),
             Kind::NetworkUnreachable | Kind::NetworkDown => Self::Unreachable("network"),
-            _ => Self::Io {
-                stage,
-                why: error.to_string().into(),
-            },
+            _ => Self::Io { stage, why: error.to_string().into() },
         }
     }
 
@@ -183,17 +180,12 @@ mod tests {
     #[test]
     fn errors_read_as_operators_grep_for_them() {
         let seconds = Duration::from_secs(5);
-        let unavailable = ProbeError::Status {
-            got: StatusCode::SERVICE_UNAVAILABLE,
-            wanted: "200-299".into(),
-        };
+        let unavailable =
+            ProbeError::Status { got: StatusCode::SERVICE_UNAVAILABLE, wanted: "200-299".into() };
         for (error, text) in [
             (ProbeError::Refused, "connection refused"),
             (
-                ProbeError::Timeout {
-                    stage: Stage::Connecting,
-                    after: seconds,
-                },
+                ProbeError::Timeout { stage: Stage::Connecting, after: seconds },
                 "timed out after 5s while connecting",
             ),
             (unavailable, "503 Service Unavailable, wanted 200-299"),
@@ -209,16 +201,10 @@ mod tests {
         let out_of_files = io::Error::from_raw_os_error(libc::EMFILE);
         let error = ProbeError::from_io(Stage::Connecting, &out_of_files);
         assert!(!error.counts());
+        assert!(error.to_string().starts_with("cannot check from here: "), "{error}");
         assert!(
-            error.to_string().starts_with("cannot check from here: "),
-            "{error}"
-        );
-        assert!(
-            ProbeError::from_io(
-                Stage::Connecting,
-                &io::Error::from_raw_os_error(libc::ECONNREFUSED)
-            )
-            .counts()
+            ProbeError::from_io(Stage::Connecting, &io::Error::from_raw_os_error(libc::ECONNREFUSED))
+                .counts()
         );
     }
 }

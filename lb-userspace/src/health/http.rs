@@ -94,15 +94,10 @@ async fn judge(
 ) -> Result<Pass, ProbeError> {
     let got = answer.status();
     if !accepts(&check.status, got) {
-        return Err(ProbeError::Status {
-            got,
-            wanted: ranges(&check.status),
-        });
+        return Err(ProbeError::Status { got, wanted: ranges(&check.status) });
     }
     if let Some(wanted) = &check.body_contains {
-        deadline
-            .within(Stage::Body, search(answer.into_body(), wanted))
-            .await?;
+        deadline.within(Stage::Body, search(answer.into_body(), wanted)).await?;
     }
     Ok(Pass::Answered(got))
 }
@@ -126,11 +121,7 @@ fn ranges(wanted: &[(u16, u16)]) -> Arc<str> {
             text.push_str(", ");
         }
         // Writing into a String cannot fail.
-        let _ = if from == to {
-            write!(text, "{from}")
-        } else {
-            write!(text, "{from}-{to}")
-        };
+        let _ = if from == to { write!(text, "{from}") } else { write!(text, "{from}-{to}") };
     }
     text.into()
 }
@@ -150,10 +141,7 @@ async fn search(mut body: Incoming, wanted: &str) -> Result<(), ProbeError> {
     if progress == Progress::Found {
         return Ok(());
     }
-    Err(ProbeError::Body {
-        wanted: wanted.into(),
-        searched: search.seen(),
-    })
+    Err(ProbeError::Body { wanted: wanted.into(), searched: search.seen() })
 }
 
 fn explain(stage: Stage, error: &hyper::Error) -> ProbeError {
@@ -170,10 +158,7 @@ fn explain(stage: Stage, error: &hyper::Error) -> ProbeError {
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         return ProbeError::Closed(stage);
     }
-    ProbeError::Io {
-        stage,
-        why: error.to_string().into(),
-    }
+    ProbeError::Io { stage, why: error.to_string().into() }
 }
 
 #[cfg(test)]
@@ -206,10 +191,7 @@ mod tests {
             body_contains: None,
         };
         let request = request(&check).unwrap();
-        assert_eq!(
-            (request.method(), request.uri().to_string()),
-            (&Method::HEAD, "/check?full=1".into())
-        );
+        assert_eq!((request.method(), request.uri().to_string()), (&Method::HEAD, "/check?full=1".into()));
         let header = |name: &str| {
             let all: Vec<_> = request.headers().get_all(name).iter().collect();
             assert_eq!(all.len(), 1, "{name}");
@@ -232,10 +214,7 @@ mod tests {
             body_contains: None,
         };
         assert!(
-            request(&check)
-                .unwrap_err()
-                .to_string()
-                .starts_with("request cannot be sent: header `host`")
+            request(&check).unwrap_err().to_string().starts_with("request cannot be sent: header `host`")
         );
         check.host = "a".into();
         check.path = "/a b".into();

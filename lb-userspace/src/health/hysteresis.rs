@@ -17,29 +17,15 @@ pub(super) struct Hysteresis {
 impl Hysteresis {
     /// A machine that knows nothing yet.
     pub(super) const fn new(rise: NonZeroU32, fall: NonZeroU32) -> Self {
-        Self {
-            rise,
-            fall,
-            verdict: None,
-            last: None,
-            streak: 0,
-        }
+        Self { rise, fall, verdict: None, last: None, streak: 0 }
     }
 
     /// Records one result; returns the verdict only when it changes. The first result ever decides at once, so that a new backend
     /// waits for one check, not for `rise` of them.
     pub(super) fn record(&mut self, passed: bool) -> Option<Verdict> {
-        self.streak = if self.last == Some(passed) {
-            self.streak.saturating_add(1)
-        } else {
-            1
-        };
+        self.streak = if self.last == Some(passed) { self.streak.saturating_add(1) } else { 1 };
         self.last = Some(passed);
-        let (to, needed) = if passed {
-            (Verdict::Up, self.rise)
-        } else {
-            (Verdict::Down, self.fall)
-        };
+        let (to, needed) = if passed { (Verdict::Up, self.rise) } else { (Verdict::Down, self.fall) };
         let decided = match self.verdict {
             None => true,
             Some(now) => now != to && self.streak >= needed.get(),
@@ -103,11 +89,7 @@ mod tests {
             (5, 5, "-", "D"),
             (5, 5, "+", "U"),
         ] {
-            assert_eq!(
-                walk(rise, fall, results),
-                verdicts,
-                "rise {rise} fall {fall}: {results}"
-            );
+            assert_eq!(walk(rise, fall, results), verdicts, "rise {rise} fall {fall}: {results}");
         }
     }
 

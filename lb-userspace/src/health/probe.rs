@@ -93,10 +93,7 @@ impl Probe for Network {
             }),
             CheckKind::Idle => Box::pin(async move {
                 let held = idle::open(to, deadline).await?;
-                Ok(Success {
-                    pass: Pass::Connected,
-                    held: Some(held),
-                })
+                Ok(Success { pass: Pass::Connected, held: Some(held) })
             }),
             CheckKind::Http(http) => Box::pin(async move {
                 let stream = tcp::connect(to, deadline, tcp::KeepAlive::Off).await?;

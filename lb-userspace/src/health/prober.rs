@@ -91,10 +91,8 @@ impl Prober {
                     next = self.next(false);
                 }
                 Wake::Due => {
-                    let still_open = open.as_ref().map(|open| Passed {
-                        pass: Pass::StillOpen,
-                        latency: open.latency,
-                    });
+                    let still_open =
+                        open.as_ref().map(|open| Passed { pass: Pass::StillOpen, latency: open.latency });
                     let result = match still_open {
                         Some(passed) => Ok(passed),
                         None => self.check(&mut open).await,
@@ -138,10 +136,7 @@ impl Prober {
             Ok(success) => {
                 let latency = since.elapsed();
                 *open = success.held.map(|held| Open { held, since, latency });
-                Ok(Passed {
-                    pass: success.pass,
-                    latency,
-                })
+                Ok(Passed { pass: success.pass, latency })
             }
             Err(error) => {
                 if error.counts() {
@@ -175,11 +170,7 @@ impl Prober {
         }
         let passed = result.is_ok();
         let first = self.hysteresis.verdict().is_none();
-        let flip = if counts {
-            self.hysteresis.record(passed)
-        } else {
-            None
-        };
+        let flip = if counts { self.hysteresis.record(passed) } else { None };
         let (streak, verdict) = (self.hysteresis.streak(), self.hysteresis.verdict());
         let now = SystemTime::now();
         let text = self.cell.while_running(|status| {
@@ -241,11 +232,7 @@ impl Prober {
         }
         // An error means that nobody listens any more: the daemon is stopping.
         if let Ok(place) = self.shared.events.reserve().await {
-            let event = HealthEvent {
-                target: self.target.clone(),
-                verdict,
-                detail,
-            };
+            let event = HealthEvent { target: self.target.clone(), verdict, detail };
             // Under the cell's lock, so that nothing is sent once `set_targets` has removed the target.
             self.cell.while_running(|_| place.send(event));
         }

@@ -58,15 +58,9 @@ impl Schedule {
     /// When an `idle` connection that failed at `now` is opened again. While the verdict stands the pace is the interval, so that
     /// `fall` means what it says; once down (`failures_while_down` more failures) it slows to [`RECONNECT_MAX`] and no further.
     pub(super) fn reconnect_after_failure(&self, failures_while_down: u32, now: Instant) -> Instant {
-        let pace = self
-            .reconnect_pace()
-            .saturating_mul(1 << failures_while_down.min(16))
-            .min(RECONNECT_MAX);
+        let pace = self.reconnect_pace().saturating_mul(1 << failures_while_down.min(16)).min(RECONNECT_MAX);
         let window = pace.min(self.window);
-        let moved = part(
-            window,
-            mix(self.seed ^ mix(self.tick ^ (u64::from(failures_while_down) << 32))),
-        );
+        let moved = part(window, mix(self.seed ^ mix(self.tick ^ (u64::from(failures_while_down) << 32))));
         now + pace.saturating_sub(window / 2) + moved
     }
 
@@ -121,17 +115,9 @@ mod tests {
         let ended = first + SECOND + Duration::from_millis(3);
         assert_eq!(schedule.advance(ended), ended, "3 ms late: done at once");
         let ended = first + SECOND * 2 + Duration::from_millis(501);
-        assert_eq!(
-            schedule.advance(ended),
-            first + SECOND * 3,
-            "tick 2 was missed and is skipped"
-        );
+        assert_eq!(schedule.advance(ended), first + SECOND * 3, "tick 2 was missed and is skipped");
         let ended = first + SECOND * 1_000_000 + Duration::from_millis(700);
-        assert_eq!(
-            schedule.advance(ended),
-            first + SECOND * 1_000_001,
-            "no pile-up after a long stop"
-        );
+        assert_eq!(schedule.advance(ended), first + SECOND * 1_000_001, "no pile-up after a long stop");
     }
 
     #[test]
@@ -154,10 +140,7 @@ mod tests {
         let delays = |interval: Duration, failures: u32| {
             Schedule::new(1, interval, 0, now).reconnect_after_failure(failures, now) - now
         };
-        assert_eq!(
-            [0, 1, 2, 3, 4].map(|n| delays(SECOND, n).as_secs()),
-            [1, 2, 4, 5, 5]
-        );
+        assert_eq!([0, 1, 2, 3, 4].map(|n| delays(SECOND, n).as_secs()), [1, 2, 4, 5, 5]);
         assert_eq!(delays(SECOND, u32::MAX), RECONNECT_MAX);
         assert_eq!(delays(SECOND * 3600, 0), RECONNECT_MAX);
         assert_eq!(delays(SECOND / 10, 0), SECOND / 10);

@@ -23,9 +23,7 @@ pub(super) async fn connect(
     keep_alive: KeepAlive,
 ) -> Result<TcpStream, ProbeError> {
     let opened = async {
-        establish(to, keep_alive)
-            .await
-            .map_err(|error| ProbeError::from_io(Stage::Connecting, &error))
+        establish(to, keep_alive).await.map_err(|error| ProbeError::from_io(Stage::Connecting, &error))
     };
     let stream = deadline.within(Stage::Connecting, opened).await?;
     // A connect to a closed port of this very host, in the range of ephemeral ports, can meet itself (simultaneous open).
@@ -36,11 +34,8 @@ pub(super) async fn connect(
 }
 
 async fn establish(to: SocketAddr, keep_alive: KeepAlive) -> io::Result<TcpStream> {
-    let socket = Socket::new(
-        Domain::for_address(to),
-        Type::STREAM.nonblocking().cloexec(),
-        Some(Protocol::TCP),
-    )?;
+    let socket =
+        Socket::new(Domain::for_address(to), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
     // Closing sends RST: no TIME_WAIT, so thousands of checks a second do not use up the balancer's ports.
     socket.set_linger(Some(Duration::ZERO))?;

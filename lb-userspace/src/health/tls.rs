@@ -77,11 +77,7 @@ impl Configs {
             Some(cached) if version.is_some() && cached.version == version => cached.config.clone(),
             _ => trusting(path).await,
         };
-        let cached = Cached {
-            looked: now,
-            version,
-            config: config.clone(),
-        };
+        let cached = Cached { looked: now, version, config: config.clone() };
         files.insert(path.to_owned(), cached);
         config
     }
@@ -97,38 +93,24 @@ pub(super) async fn handshake(
     let name = ServerName::try_from(sni.to_owned())
         .map_err(|_| ProbeError::Tls(format!("`{sni}` is not a server name").into()))?;
     let shaken = async {
-        TlsConnector::from(config)
-            .connect(name, stream)
-            .await
-            .map_err(|error| {
-                match error
-                    .get_ref()
-                    .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-                {
-                    Some(inner) => ProbeError::Tls(inner.to_string().into()),
-                    None => ProbeError::from_io(Stage::Tls, &error),
-                }
-            })
+        TlsConnector::from(config).connect(name, stream).await.map_err(|error| {
+            match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                Some(inner) => ProbeError::Tls(inner.to_string().into()),
+                None => ProbeError::from_io(Stage::Tls, &error),
+            }
+        })
     };
     deadline.within(Stage::Tls, shaken).await
 }
 
 fn version(file: &Metadata) -> Version {
-    (
-        file.dev(),
-        file.ino(),
-        file.len(),
-        file.mtime(),
-        file.mtime_nsec(),
-    )
+    (file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec())
 }
 
 /// Named, because rustls panics when it has to choose among several.
 fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    PROVIDER
-        .get_or_init(|| Arc::new(crypto::ring::default_provider()))
-        .clone()
+    PROVIDER.get_or_init(|| Arc::new(crypto::ring::default_provider())).clone()
 }
 
 fn public() -> Result<Arc<ClientConfig>, ProbeError> {
@@ -136,13 +118,8 @@ fn public() -> Result<Arc<ClientConfig>, ProbeError> {
 }
 
 async fn trusting(path: &Path) -> Result<Arc<ClientConfig>, ProbeError> {
-    let fail = |why: String| ProbeError::CaFile {
-        path: path.to_owned(),
-        why: why.into(),
-    };
-    let pem = tokio::fs::read(path)
-        .await
-        .map_err(|error| fail(error.to_string()))?;
+    let fail = |why: String| ProbeError::CaFile { path: path.to_owned(), why: why.into() };
+    let pem = tokio::fs::read(path).await.map_err(|error| fail(error.to_string()))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| fail(error.to_string()))?;

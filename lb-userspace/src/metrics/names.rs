@@ -120,11 +120,8 @@ fn table(out: &mut String, names: &[&Name]) {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
         };
-        let labels = if name.labels.is_empty() {
-            "–".to_owned()
-        } else {
-            format!("`{}`", name.labels.join("`, `"))
-        };
+        let labels =
+            if name.labels.is_empty() { "–".to_owned() } else { format!("`{}`", name.labels.join("`, `")) };
         // Writing to a string cannot fail.
         let _ = writeln!(out, "| `{}` | {kind} | {labels} | {} |", name.name, name.help);
     }
@@ -138,22 +135,9 @@ mod tests {
     fn each_name_exists_once_and_follows_prometheus_habits() {
         let all: Vec<_> = OWN.iter().chain(PYBAL).collect();
         for (i, name) in all.iter().enumerate() {
-            assert!(
-                !all[..i].iter().any(|n| n.name == name.name),
-                "{} twice",
-                name.name
-            );
-            assert_eq!(
-                name.name.ends_with("_total"),
-                name.kind == Kind::Counter,
-                "{}",
-                name.name
-            );
-            assert!(
-                name.help.ends_with('.') && !name.help.contains('|'),
-                "{}",
-                name.name
-            );
+            assert!(!all[..i].iter().any(|n| n.name == name.name), "{} twice", name.name);
+            assert_eq!(name.name.ends_with("_total"), name.kind == Kind::Counter, "{}", name.name);
+            assert!(name.help.ends_with('.') && !name.help.contains('|'), "{}", name.name);
         }
     }
 

@@ -50,12 +50,7 @@ fn head(out: &mut String, status: &Status, now: u64) {
             .datapath
             .attachments
             .iter()
-            .map(|a| format!(
-                ", {} ({}, {})",
-                escape(&a.interface),
-                escape(&a.mode),
-                escape(&a.driver)
-            ))
+            .map(|a| format!(", {} ({}, {})", escape(&a.interface), escape(&a.mode), escape(&a.driver)))
             .collect::<String>()
     );
     if status.alerts.is_empty() {
@@ -68,11 +63,7 @@ fn head(out: &mut String, status: &Status, now: u64) {
             Severity::Critical => "critical",
             Severity::Warning => "warning",
         };
-        let _ = writeln!(
-            out,
-            "<li><span class=\"{word}\">{word}</span> {}</li>",
-            escape(&alert.text)
-        );
+        let _ = writeln!(out, "<li><span class=\"{word}\">{word}</span> {}</li>", escape(&alert.text));
     }
     out.push_str("</ul>\n");
 }
@@ -81,13 +72,7 @@ fn service_section(out: &mut String, service: &Service, list: &List, now: u64) {
     let addresses: Vec<_> = service
         .addresses
         .iter()
-        .map(|address| {
-            format!(
-                "{}/{}",
-                std::net::SocketAddr::new(*address, service.port),
-                service.protocol
-            )
-        })
+        .map(|address| format!("{}/{}", std::net::SocketAddr::new(*address, service.port), service.protocol))
         .collect();
     let _ = writeln!(
         out,

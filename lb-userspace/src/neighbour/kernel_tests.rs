@@ -34,27 +34,17 @@ impl Watched {
         let (sender, events) = mpsc::channel(8);
         let stop = CancellationToken::new();
         let watcher = Watcher::spawn(receiver, sender, stop.clone()).expect("netlink");
-        Self {
-            addresses,
-            events,
-            stop,
-            watcher,
-        }
+        Self { addresses, events, stop, watcher }
     }
 
     async fn event(&mut self) -> NeighbourEvent {
-        time::timeout(PATIENCE, self.events.recv())
-            .await
-            .expect("an event in time")
-            .expect("a watcher")
+        time::timeout(PATIENCE, self.events.recv()).await.expect("an event in time").expect("a watcher")
     }
 
     async fn next_hop(&mut self, of: &str) -> NextHop {
         let event = self.event().await;
         assert_eq!(event.address, address(of));
-        event
-            .next_hop
-            .unwrap_or_else(|why| panic!("{of} should be resolved: {why}"))
+        event.next_hop.unwrap_or_else(|why| panic!("{of} should be resolved: {why}"))
     }
 
     async fn reason(&mut self, of: &str) -> String {
@@ -73,9 +63,7 @@ impl Watched {
                 }
             }
         };
-        time::timeout(PATIENCE, all)
-            .await
-            .expect("the wanted answer in time");
+        time::timeout(PATIENCE, all).await.expect("the wanted answer in time");
     }
 
     async fn finish(self) {
@@ -125,10 +113,7 @@ fn a_new_mac_address_is_followed() {
         let mut watched = Watched::new(&["10.0.0.1"]);
         assert_eq!(watched.next_hop("10.0.0.1").await.dst_mac, MAC);
         peer.ip("link set v1 address 02:00:00:00:00:02");
-        assert_eq!(
-            watched.next_hop("10.0.0.1").await.dst_mac,
-            Mac([2, 0, 0, 0, 0, 2])
-        );
+        assert_eq!(watched.next_hop("10.0.0.1").await.dst_mac, Mac([2, 0, 0, 0, 0, 2]));
         watched.finish().await;
     });
 }
@@ -140,15 +125,10 @@ fn our_own_new_mac_address_and_mtu_are_followed() {
         let mut watched = Watched::new(&["10.0.0.1"]);
         watched.next_hop("10.0.0.1").await;
         ip("link set v0 mtu 1300");
-        watched
-            .until("10.0.0.1", |hop| hop.as_ref().is_ok_and(|hop| hop.mtu == 1300))
-            .await;
+        watched.until("10.0.0.1", |hop| hop.as_ref().is_ok_and(|hop| hop.mtu == 1300)).await;
         ip("link set v0 address 02:00:00:00:00:aa");
         watched
-            .until("10.0.0.1", |hop| {
-                hop.as_ref()
-                    .is_ok_and(|hop| hop.src_mac == Mac([2, 0, 0, 0, 0, 0xaa]))
-            })
+            .until("10.0.0.1", |hop| hop.as_ref().is_ok_and(|hop| hop.src_mac == Mac([2, 0, 0, 0, 0, 0xaa])))
             .await;
         watched.finish().await;
     });
@@ -161,14 +141,9 @@ fn a_lost_carrier_is_reported_and_the_entry_made_again() {
         let mut watched = Watched::new(&["10.0.0.1"]);
         watched.next_hop("10.0.0.1").await;
         peer.ip("link set v1 down");
-        assert_eq!(
-            watched.reason("10.0.0.1").await,
-            "10.0.0.1 is reached through v0, which is down"
-        );
+        assert_eq!(watched.reason("10.0.0.1").await, "10.0.0.1 is reached through v0, which is down");
         peer.ip("link set v1 up");
-        watched
-            .until("10.0.0.1", |hop| hop.as_ref().is_ok_and(|hop| hop.dst_mac == MAC))
-            .await;
+        watched.until("10.0.0.1", |hop| hop.as_ref().is_ok_and(|hop| hop.dst_mac == MAC)).await;
         watched.finish().await;
     });
 }
@@ -179,10 +154,7 @@ fn a_silent_host_is_reported_and_found_when_it_answers() {
         let peer = peer();
         peer.sysctl("net/ipv4/conf/v1/arp_ignore", "8");
         let mut watched = Watched::new(&["10.0.0.1"]);
-        assert_eq!(
-            watched.reason("10.0.0.1").await,
-            "10.0.0.1 does not answer ARP on v0"
-        );
+        assert_eq!(watched.reason("10.0.0.1").await, "10.0.0.1 does not answer ARP on v0");
         peer.sysctl("net/ipv4/conf/v1/arp_ignore", "0");
         assert_eq!(watched.next_hop("10.0.0.1").await.dst_mac, MAC);
         watched.finish().await;
@@ -199,10 +171,7 @@ fn a_host_that_dies_is_unresolved_after_its_probes() {
         let mut watched = Watched::new(&["10.0.0.1"]);
         watched.next_hop("10.0.0.1").await;
         peer.sysctl("net/ipv4/conf/v1/arp_ignore", "8");
-        assert_eq!(
-            watched.reason("10.0.0.1").await,
-            "10.0.0.1 does not answer ARP on v0"
-        );
+        assert_eq!(watched.reason("10.0.0.1").await, "10.0.0.1 does not answer ARP on v0");
         peer.sysctl("net/ipv4/conf/v1/arp_ignore", "0");
         assert_eq!(watched.next_hop("10.0.0.1").await.dst_mac, MAC);
         watched.finish().await;
@@ -218,9 +187,7 @@ fn a_flushed_entry_is_made_again_without_a_word() {
         watched.next_hop("10.0.0.1").await;
         ip("neigh flush dev v0");
         // Were the flush reported, its event would come before that of the second address.
-        watched
-            .addresses
-            .send_replace(["10.0.0.1", "10.0.0.2"].map(address).into());
+        watched.addresses.send_replace(["10.0.0.1", "10.0.0.2"].map(address).into());
         assert_eq!(watched.next_hop("10.0.0.2").await.dst_mac, MAC);
         watched.finish().await;
     });
@@ -279,9 +246,8 @@ fn ten_thousand_addresses_are_resolved() {
         ip("addr add 10.1.255.254/16 dev v0");
         peer.ip("route add local 10.1.0.0/17 dev lo");
         peer.ip("route add 10.1.255.254 dev v1");
-        let all: BTreeSet<IpAddr> = (0..10_000u32)
-            .map(|n| IpAddr::from(std::net::Ipv4Addr::from(0x0a01_0100 + n)))
-            .collect();
+        let all: BTreeSet<IpAddr> =
+            (0..10_000u32).map(|n| IpAddr::from(std::net::Ipv4Addr::from(0x0a01_0100 + n))).collect();
         let mut watched = Watched::new(&[]);
         watched.addresses.send_replace(all.clone());
         let mut open = all;

@@ -52,11 +52,9 @@ impl From<RouteNetlinkMessage> for Notice {
                 Self::LinkGone(link.header.index)
             }
             M::NewNeighbour(neighbour) => match entry(&neighbour) {
-                Some((ifindex, address)) => Self::Neighbour {
-                    ifindex,
-                    address,
-                    neighbour: neighbour_state(&neighbour),
-                },
+                Some((ifindex, address)) => {
+                    Self::Neighbour { ifindex, address, neighbour: neighbour_state(&neighbour) }
+                }
                 None => Self::Nothing,
             },
             M::DelNeighbour(neighbour) => match entry(&neighbour) {
@@ -97,11 +95,7 @@ fn link_info(message: LinkMessage) -> Option<LinkInfo> {
         }
     }
     let vlan = vlan.map(|data| {
-        let mut vlan = Vlan {
-            lower: lower.filter(|_| !elsewhere),
-            id: 0,
-            service_tag: false,
-        };
+        let mut vlan = Vlan { lower: lower.filter(|_| !elsewhere), id: 0, service_tag: false };
         for item in data {
             match item {
                 InfoVlan::Id(id) => vlan.id = id,
@@ -144,11 +138,9 @@ fn neighbour_state(message: &NeighbourMessage) -> Neighbour {
     });
     let state = message.header.state;
     match (state, mac) {
-        (S::Reachable | S::Stale | S::Delay | S::Probe | S::Permanent, Some(mac)) => Neighbour::Resolved {
-            mac,
-            probing: state == S::Probe,
-            permanent: state == S::Permanent,
-        },
+        (S::Reachable | S::Stale | S::Delay | S::Probe | S::Permanent, Some(mac)) => {
+            Neighbour::Resolved { mac, probing: state == S::Probe, permanent: state == S::Permanent }
+        }
         (S::Failed, _) => Neighbour::Failed,
         _ => Neighbour::Pending,
     }
@@ -168,25 +160,18 @@ fn network(message: &RouteMessage) -> Option<(IpAddr, IpAddr)> {
     });
     match (message.header.address_family, destination) {
         (AddressFamily::Inet, None) => Some((Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into())),
-        (AddressFamily::Inet6, None) => Some((
-            Ipv6Addr::UNSPECIFIED.into(),
-            Ipv6Addr::from_bits(u128::MAX).into(),
-        )),
+        (AddressFamily::Inet6, None) => {
+            Some((Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::from_bits(u128::MAX).into()))
+        }
         (_, Some(RouteAddress::Inet(v4))) => {
             let host = u32::MAX.checked_shr(length).unwrap_or(0);
             let first = v4.to_bits() & !host;
-            Some((
-                Ipv4Addr::from_bits(first).into(),
-                Ipv4Addr::from_bits(first | host).into(),
-            ))
+            Some((Ipv4Addr::from_bits(first).into(), Ipv4Addr::from_bits(first | host).into()))
         }
         (_, Some(RouteAddress::Inet6(v6))) => {
             let host = u128::MAX.checked_shr(length).unwrap_or(0);
             let first = v6.to_bits() & !host;
-            Some((
-                Ipv6Addr::from_bits(first).into(),
-                Ipv6Addr::from_bits(first | host).into(),
-            ))
+            Some((Ipv6Addr::from_bits(first).into(), Ipv6Addr::from_bits(first | host).into()))
         }
         _ => None,
     }
@@ -216,9 +201,7 @@ pub(super) fn route(asked: IpAddr, message: &RouteMessage) -> Route {
         RouteType::Prohibit => Route::None(NoRoute::Forbidden("prohibit")),
         _ => match (gateway, ifindex) {
             // A host route may name the host itself as its gateway.
-            (Some(gateway), _) if gateway != asked => Route::Gateway {
-                gateway: gateway.to_string(),
-            },
+            (Some(gateway), _) if gateway != asked => Route::Gateway { gateway: gateway.to_string() },
             (_, Some(ifindex)) => Route::OnLink { ifindex },
             (_, None) => Route::None(NoRoute::Other("the route names no interface".to_owned())),
         },
@@ -250,18 +233,12 @@ pub(super) fn refused(error: Errno, address: IpAddr) -> String {
 
 /// All links.
 pub(super) fn dump_links() -> NetlinkMessage<RouteNetlinkMessage> {
-    with_flags(
-        RouteNetlinkMessage::GetLink(LinkMessage::default()),
-        NLM_F_REQUEST | NLM_F_DUMP,
-    )
+    with_flags(RouteNetlinkMessage::GetLink(LinkMessage::default()), NLM_F_REQUEST | NLM_F_DUMP)
 }
 
 /// All neighbours of both families.
 pub(super) fn dump_neighbours() -> NetlinkMessage<RouteNetlinkMessage> {
-    with_flags(
-        RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()),
-        NLM_F_REQUEST | NLM_F_DUMP,
-    )
+    with_flags(RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()), NLM_F_REQUEST | NLM_F_DUMP)
 }
 
 /// A request on the wire. `managed`: whether the kernel can keep entries fresh by itself.
@@ -271,9 +248,7 @@ pub(super) fn request(request: Request, managed: bool) -> NetlinkMessage<RouteNe
             let mut message = RouteMessage::default();
             message.header.address_family = family(address);
             message.header.destination_prefix_length = if address.is_ipv4() { 32 } else { 128 };
-            message
-                .attributes
-                .push(RouteAttribute::Destination(address.into()));
+            message.attributes.push(RouteAttribute::Destination(address.into()));
             with_flags(RouteNetlinkMessage::GetRoute(message), NLM_F_REQUEST)
         }
         Request::Keep { ifindex, address } => {
@@ -281,9 +256,7 @@ pub(super) fn request(request: Request, managed: bool) -> NetlinkMessage<RouteNe
             // Learned from outside: the garbage collector spares it, and it does not count towards gc_thresh3.
             message.header.flags = NeighbourFlags::ExtLearned;
             if managed {
-                message
-                    .attributes
-                    .push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
+                message.attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
             } else {
                 message.header.flags |= NeighbourFlags::Use;
             }
@@ -296,10 +269,7 @@ pub(super) fn request(request: Request, managed: bool) -> NetlinkMessage<RouteNe
             // Without NLM_F_CREATE: an entry that is gone stays gone. Flags that are not named are cleared.
             let mut message = neighbour_message(ifindex, address);
             message.header.flags = NeighbourFlags::Use;
-            with_flags(
-                RouteNetlinkMessage::NewNeighbour(message),
-                NLM_F_REQUEST | NLM_F_ACK | NLM_F_REPLACE,
-            )
+            with_flags(RouteNetlinkMessage::NewNeighbour(message), NLM_F_REQUEST | NLM_F_ACK | NLM_F_REPLACE)
         }
     }
 }
@@ -309,21 +279,15 @@ fn neighbour_message(ifindex: u32, address: IpAddr) -> NeighbourMessage {
     message.header.family = family(address);
     message.header.ifindex = ifindex;
     message.header.state = NeighbourState::None;
-    message
-        .attributes
-        .push(NeighbourAttribute::Destination(match address {
-            IpAddr::V4(v4) => NeighbourAddress::Inet(v4),
-            IpAddr::V6(v6) => NeighbourAddress::Inet6(v6),
-        }));
+    message.attributes.push(NeighbourAttribute::Destination(match address {
+        IpAddr::V4(v4) => NeighbourAddress::Inet(v4),
+        IpAddr::V6(v6) => NeighbourAddress::Inet6(v6),
+    }));
     message
 }
 
 fn family(address: IpAddr) -> AddressFamily {
-    if address.is_ipv4() {
-        AddressFamily::Inet
-    } else {
-        AddressFamily::Inet6
-    }
+    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }
 
 fn with_flags(message: RouteNetlinkMessage, flags: u16) -> NetlinkMessage<RouteNetlinkMessage> {
@@ -344,9 +308,7 @@ mod tests {
         let mut message = RouteMessage::default();
         message.header.address_family = family(ip(address));
         message.header.destination_prefix_length = length;
-        message
-            .attributes
-            .push(RouteAttribute::Destination(ip(address).into()));
+        message.attributes.push(RouteAttribute::Destination(ip(address).into()));
         message
     }
 
@@ -374,24 +336,12 @@ mod tests {
         message.header.kind = RouteType::Unicast;
         message.attributes.push(RouteAttribute::Oif(4));
         assert_eq!(route(ip("10.0.0.1"), &message), Route::OnLink { ifindex: 4 });
-        message
-            .attributes
-            .push(RouteAttribute::Gateway(ip("10.0.0.1").into()));
+        message.attributes.push(RouteAttribute::Gateway(ip("10.0.0.1").into()));
         assert_eq!(route(ip("10.0.0.1"), &message), Route::OnLink { ifindex: 4 });
-        assert_eq!(
-            route(ip("10.0.0.2"), &message),
-            Route::Gateway {
-                gateway: "10.0.0.1".to_owned()
-            }
-        );
+        assert_eq!(route(ip("10.0.0.2"), &message), Route::Gateway { gateway: "10.0.0.1".to_owned() });
         message.attributes.pop();
         message.attributes.push(RouteAttribute::Via(ip("fe80::1").into()));
-        assert_eq!(
-            route(ip("10.0.0.2"), &message),
-            Route::Gateway {
-                gateway: "fe80::1".to_owned()
-            }
-        );
+        assert_eq!(route(ip("10.0.0.2"), &message), Route::Gateway { gateway: "fe80::1".to_owned() });
         message.header.kind = RouteType::Local;
         assert_eq!(route(ip("10.0.0.2"), &message), Route::Local);
     }
@@ -399,9 +349,7 @@ mod tests {
     fn neighbour(state: NeighbourState, mac: Option<&[u8]>) -> Neighbour {
         let mut message = neighbour_message(2, ip("10.0.0.1"));
         message.header.state = state;
-        message
-            .attributes
-            .extend(mac.map(|mac| NeighbourAttribute::LinkLayerAddress(mac.to_vec())));
+        message.attributes.extend(mac.map(|mac| NeighbourAttribute::LinkLayerAddress(mac.to_vec())));
         neighbour_state(&message)
     }
 
@@ -416,11 +364,7 @@ mod tests {
             (S::Probe, true, false),
             (S::Permanent, false, true),
         ] {
-            let expected = Neighbour::Resolved {
-                mac: Mac(MAC),
-                probing,
-                permanent,
-            };
+            let expected = Neighbour::Resolved { mac: Mac(MAC), probing, permanent };
             assert_eq!(neighbour(state, Some(&MAC)), expected, "{state:?}");
         }
         assert_eq!(neighbour(S::Failed, Some(&MAC)), Neighbour::Failed);
@@ -428,11 +372,7 @@ mod tests {
             assert_eq!(neighbour(state, Some(&MAC)), Neighbour::Pending, "{state:?}");
         }
         for unusable in [&[0; 6][..], &[1, 0, 0, 0, 0, 1], &[2, 0, 0, 1]] {
-            assert_eq!(
-                neighbour(S::Reachable, Some(unusable)),
-                Neighbour::Pending,
-                "{unusable:?}"
-            );
+            assert_eq!(neighbour(S::Reachable, Some(unusable)), Neighbour::Pending, "{unusable:?}");
         }
     }
 
@@ -440,15 +380,9 @@ mod tests {
     fn neighbours_that_are_none_are_skipped() {
         let mut proxy = neighbour_message(2, ip("10.0.0.1"));
         proxy.header.flags = NeighbourFlags::Proxy;
-        assert_eq!(
-            Notice::from(RouteNetlinkMessage::NewNeighbour(proxy)),
-            Notice::Nothing
-        );
+        assert_eq!(Notice::from(RouteNetlinkMessage::NewNeighbour(proxy)), Notice::Nothing);
         let bridge = NeighbourMessage::default();
-        assert_eq!(
-            Notice::from(RouteNetlinkMessage::DelNeighbour(bridge)),
-            Notice::Nothing
-        );
+        assert_eq!(Notice::from(RouteNetlinkMessage::DelNeighbour(bridge)), Notice::Nothing);
     }
 
     fn vlan_link() -> LinkMessage {
@@ -477,21 +411,12 @@ mod tests {
             mac: Some(Mac([2, 0, 0, 0, 0, 9])),
             mtu: 1400,
             up: true,
-            vlan: Some(Vlan {
-                lower: Some(2),
-                id: 7,
-                service_tag: false,
-            }),
+            vlan: Some(Vlan { lower: Some(2), id: 7, service_tag: false }),
         };
         assert_eq!(link_info(vlan_link()), Some(expected));
         let mut elsewhere = vlan_link();
         elsewhere.attributes.push(LinkAttribute::LinkNetNsId(1));
-        assert_eq!(
-            link_info(elsewhere)
-                .and_then(|link| link.vlan)
-                .and_then(|vlan| vlan.lower),
-            None
-        );
+        assert_eq!(link_info(elsewhere).and_then(|link| link.vlan).and_then(|vlan| vlan.lower), None);
     }
 
     #[test]
@@ -513,21 +438,12 @@ mod tests {
     fn messages_that_describe_no_link_are_skipped() {
         let mut port = vlan_link();
         port.header.interface_family = AddressFamily::Bridge;
-        assert_eq!(
-            Notice::from(RouteNetlinkMessage::NewLink(port.clone())),
-            Notice::Nothing
-        );
+        assert_eq!(Notice::from(RouteNetlinkMessage::NewLink(port.clone())), Notice::Nothing);
         assert_eq!(Notice::from(RouteNetlinkMessage::DelLink(port)), Notice::Nothing);
         let mut wireless = vlan_link();
         wireless.attributes.remove(1);
-        assert_eq!(
-            Notice::from(RouteNetlinkMessage::NewLink(wireless)),
-            Notice::Nothing
-        );
-        assert_eq!(
-            Notice::from(RouteNetlinkMessage::DelLink(vlan_link())),
-            Notice::LinkGone(9)
-        );
+        assert_eq!(Notice::from(RouteNetlinkMessage::NewLink(wireless)), Notice::Nothing);
+        assert_eq!(Notice::from(RouteNetlinkMessage::DelLink(vlan_link())), Notice::LinkGone(9));
     }
 
     #[test]

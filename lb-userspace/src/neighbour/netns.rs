@@ -25,10 +25,7 @@ pub(crate) fn in_namespace(test: impl AsyncFnOnce() + Send + 'static) {
     let body = move || {
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
         ip("link set lo up");
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(test());
     };
     if let Err(panic) = thread::spawn(body).join() {
@@ -48,11 +45,7 @@ pub(crate) fn sysctl(name: &str, value: &str) {
 
 fn run(command: &mut Command) {
     let output = command.output().expect("a program to run");
-    assert!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A second namespace, which lives as long as this value.
@@ -72,10 +65,7 @@ impl Peer {
         let peer = Self(child);
         BufReader::new(stdout).read_line(&mut line).expect("a line");
         assert_eq!(line, "ready\n", "the peer's namespace");
-        ip(&format!(
-            "link add {here} type veth peer name {there} netns {}",
-            peer.0.id()
-        ));
+        ip(&format!("link add {here} type veth peer name {there} netns {}", peer.0.id()));
         ip(&format!("link set {here} up"));
         peer.ip("link set lo up");
         peer.ip(&format!("link set {there} up"));
@@ -89,9 +79,7 @@ impl Peer {
 
     /// Writes a sysctl of the peer's namespace.
     pub(crate) fn sysctl(&self, name: &str, value: &str) {
-        run(self
-            .enter()
-            .args(["sh", "-c", &format!("echo {value} > /proc/sys/{name}")]));
+        run(self.enter().args(["sh", "-c", &format!("echo {value} > /proc/sys/{name}")]));
     }
 
     fn enter(&self) -> Command {

@@ -47,12 +47,7 @@ impl NetlinkSocket {
         for group in groups {
             socket.socket_mut().add_membership(*group as u32)?;
         }
-        Ok(Self {
-            socket,
-            buffer: Vec::with_capacity(DATAGRAM),
-            port,
-            sequence: 0,
-        })
+        Ok(Self { socket, buffer: Vec::with_capacity(DATAGRAM), port, sequence: 0 })
     }
 
     /// Sends a request; its answers carry the returned number.

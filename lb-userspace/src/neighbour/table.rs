@@ -98,12 +98,8 @@ impl Table {
 
     /// Replaces the set of watched addresses.
     pub(super) fn watch(&mut self, wanted: &BTreeSet<IpAddr>) {
-        let dropped: Vec<IpAddr> = self
-            .watches
-            .keys()
-            .filter(|address| !wanted.contains(address))
-            .copied()
-            .collect();
+        let dropped: Vec<IpAddr> =
+            self.watches.keys().filter(|address| !wanted.contains(address)).copied().collect();
         for address in dropped {
             self.unwatch(address);
         }
@@ -168,12 +164,7 @@ impl Table {
     pub(super) fn network_changed(&mut self, first: IpAddr, last: IpAddr, now: Instant) {
         let due = now + DEBOUNCE;
         let gap = self.lookup_gap();
-        for address in self
-            .watches
-            .range(first..=last)
-            .map(|(address, _)| *address)
-            .collect::<Vec<_>>()
-        {
+        for address in self.watches.range(first..=last).map(|(address, _)| *address).collect::<Vec<_>>() {
             self.schedule(address, |w| w.hasten_route(due, gap));
         }
     }
@@ -194,13 +185,7 @@ impl Table {
 
     /// A neighbour entry appeared or changed.
     pub(super) fn neighbour(&mut self, ifindex: u32, address: IpAddr, neighbour: Neighbour, now: Instant) {
-        self.neighbours.insert(
-            (ifindex, address),
-            Seen {
-                value: neighbour,
-                dump: self.dump,
-            },
-        );
+        self.neighbours.insert((ifindex, address), Seen { value: neighbour, dump: self.dump });
         if self.is_through(address, ifindex) {
             self.absorb(address, neighbour, now);
         }
@@ -232,16 +217,7 @@ impl Table {
     pub(super) fn link(&mut self, link: LinkInfo, now: Instant) {
         let ifindex = link.ifindex;
         let up = link.up;
-        let old = self
-            .links
-            .insert(
-                ifindex,
-                Seen {
-                    value: link,
-                    dump: self.dump,
-                },
-            )
-            .map(|seen| seen.value);
+        let old = self.links.insert(ifindex, Seen { value: link, dump: self.dump }).map(|seen| seen.value);
         if old.as_ref() == self.links.get(&ifindex).map(|seen| &seen.value) {
             return;
         }
@@ -360,10 +336,7 @@ impl Table {
         };
         let permanent = matches!(
             self.neighbours.get(&(ifindex, address)),
-            Some(Seen {
-                value: Neighbour::Resolved { permanent: true, .. },
-                ..
-            })
+            Some(Seen { value: Neighbour::Resolved { permanent: true, .. }, .. })
         );
         if !permanent && self.is_usable(address) {
             self.requests.insert(Request::Keep { ifindex, address });
@@ -374,10 +347,7 @@ impl Table {
         self.requests.remove(&Request::Keep { ifindex, address });
         let permanent = matches!(
             self.neighbours.get(&(ifindex, address)),
-            Some(Seen {
-                value: Neighbour::Resolved { permanent: true, .. },
-                ..
-            })
+            Some(Seen { value: Neighbour::Resolved { permanent: true, .. }, .. })
         );
         if !permanent {
             self.requests.insert(Request::Release { ifindex, address });
@@ -385,9 +355,7 @@ impl Table {
     }
 
     fn is_through(&self, address: IpAddr, ifindex: u32) -> bool {
-        self.watches
-            .get(&address)
-            .is_some_and(|watch| watch.ifindex() == Some(ifindex))
+        self.watches.get(&address).is_some_and(|watch| watch.ifindex() == Some(ifindex))
     }
 
     /// Addresses reached through an interface, or through a VLAN of it.

@@ -60,11 +60,7 @@ impl Watcher {
         let session = Session::open()?;
         let managed = std::fs::read_to_string("/proc/sys/kernel/osrelease")
             .is_ok_and(|release| manages_neighbours(&release));
-        let worker = Worker {
-            table: Table::new(managed),
-            addresses,
-            events,
-        };
+        let worker = Worker { table: Table::new(managed), addresses, events };
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -87,10 +83,7 @@ impl Watcher {
 /// Whether a kernel of this release keeps neighbour entries fresh by itself (`NTF_EXT_MANAGED`). Older ones ignore the request
 /// without a word.
 fn manages_neighbours(release: &str) -> bool {
-    let mut numbers = release
-        .trim()
-        .split(|c: char| !c.is_ascii_digit())
-        .map(str::parse::<u32>);
+    let mut numbers = release.trim().split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
     match (numbers.next(), numbers.next()) {
         (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (5, 16),
         _ => false,
@@ -180,11 +173,9 @@ fn note(table: &mut Table, notice: Notice, now: Instant) {
     match notice {
         Notice::Link(link) => table.link(link, now),
         Notice::LinkGone(ifindex) => table.link_gone(ifindex, now),
-        Notice::Neighbour {
-            ifindex,
-            address,
-            neighbour,
-        } => table.neighbour(ifindex, address, neighbour, now),
+        Notice::Neighbour { ifindex, address, neighbour } => {
+            table.neighbour(ifindex, address, neighbour, now)
+        }
         Notice::NeighbourGone { ifindex, address } => table.neighbour_gone(ifindex, address, now),
         Notice::Network(first, last) => table.network_changed(first, last, now),
         Notice::Routes => table.routes_changed(now),
@@ -195,9 +186,7 @@ fn note(table: &mut Table, notice: Notice, now: Instant) {
 /// Tells the table what the kernel answered.
 fn answer(table: &mut Table, request: Request, message: NetlinkMessage<RouteNetlinkMessage>, now: Instant) {
     let error = match &message.payload {
-        NetlinkPayload::Error(error) => error
-            .code
-            .map(|code| Errno::from_raw(code.get().saturating_neg())),
+        NetlinkPayload::Error(error) => error.code.map(|code| Errno::from_raw(code.get().saturating_neg())),
         _ => None,
     };
     match (request, message.payload, error) {
@@ -226,10 +215,7 @@ fn answer(table: &mut Table, request: Request, message: NetlinkMessage<RouteNetl
 /// Takes a message on routes, rules, addresses or next hops.
 fn take_route(table: &mut Table, received: Received, now: Instant) {
     match received {
-        Received::Message(NetlinkMessage {
-            payload: NetlinkPayload::InnerMessage(message),
-            ..
-        }) => {
+        Received::Message(NetlinkMessage { payload: NetlinkPayload::InnerMessage(message), .. }) => {
             note(table, message.into(), now);
         }
         Received::Message(_) => {}
@@ -306,11 +292,7 @@ impl Worker {
 
     /// Waits for one thing to happen, and does what follows from it.
     async fn turn(&mut self, session: &mut Session) -> Result<(), End> {
-        let Self {
-            table,
-            addresses,
-            events,
-        } = self;
+        let Self { table, addresses, events } = self;
         let due = table.next_due();
         tokio::select! {
             changed = addresses.changed() => {
@@ -344,10 +326,7 @@ impl Worker {
             while session.in_flight.len() < IN_FLIGHT
                 && let Some(request) = table.pop_request()
             {
-                let number = session
-                    .state
-                    .send(message::request(request, table.managed()))
-                    .await?;
+                let number = session.state.send(message::request(request, table.managed())).await?;
                 session.in_flight.insert(number, request);
             }
         }

@@ -41,12 +41,7 @@ impl Backend {
         fs::write(dir.join("cache.vcl"), VCL)?;
         fs::write(dir.join("haproxy.cfg"), haproxy(host, certificate))?;
         let here = |name: &str| dir.join(name).display().to_string();
-        let nginx = spawn(
-            host,
-            &dir,
-            "nginx",
-            &["-c", &here("nginx.conf"), "-e", &here("nginx.log")],
-        )?;
+        let nginx = spawn(host, &dir, "nginx", &["-c", &here("nginx.conf"), "-e", &here("nginx.log")])?;
         let varnish = spawn(
             host,
             &dir,
@@ -71,12 +66,7 @@ impl Backend {
                 "vsl_space=8m",
             ],
         )?;
-        let mut backend = Self {
-            host,
-            dir,
-            haproxy: None,
-            _behind: [nginx, varnish],
-        };
+        let mut backend = Self { host, dir, haproxy: None, _behind: [nginx, varnish] };
         backend.start_terminator()?;
         Ok(backend)
     }
@@ -91,10 +81,9 @@ impl Backend {
     /// Kills HAProxy as the kernel kills what takes too much memory: established connections are reset, new ones refused.
     pub(super) async fn kill(&mut self) -> Result<()> {
         match self.haproxy.take() {
-            Some(mut child) => child
-                .kill()
-                .await
-                .with_context(|| format!("killing HAProxy of {}", self.host.name)),
+            Some(mut child) => {
+                child.kill().await.with_context(|| format!("killing HAProxy of {}", self.host.name))
+            }
             None => bail!("{}: HAProxy does not run", self.host.name),
         }
     }
@@ -126,10 +115,7 @@ fn spawn(host: Host, dir: &Path, program: &str, arguments: &[&str]) -> Result<Ch
         .args(["netns", "exec", host.namespace, program])
         .args(arguments)
         // Debian keeps them in /usr/sbin, which a user's PATH may lack.
-        .env(
-            "PATH",
-            format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()),
-        )
+        .env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

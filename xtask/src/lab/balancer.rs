@@ -71,12 +71,7 @@ struct Pool {
 impl Balancer {
     /// Writes the configuration; nothing runs yet.
     pub(super) fn new(built: Built, ground: &Ground) -> Result<Self> {
-        let balancer = Self {
-            built,
-            dir: ground.dir().to_owned(),
-            bpf: ground.bpf(),
-            daemon: None,
-        };
+        let balancer = Self { built, dir: ground.dir().to_owned(), bpf: ground.bpf(), daemon: None };
         balancer.configure(None)?;
         Ok(balancer)
     }
@@ -84,11 +79,7 @@ impl Balancer {
     /// Starts the daemon, and waits until all hosts serve.
     pub(super) async fn start(&mut self) -> Result<()> {
         let path = self.dir.join("lbd.log");
-        let log = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .context("lbd.log")?;
+        let log = fs::File::options().create(true).append(true).open(&path).context("lbd.log")?;
         let child = Command::new("ip")
             .args(["netns", "exec", BALANCER])
             .arg(&self.built.lbd)
@@ -134,9 +125,7 @@ impl Balancer {
         self.configure(weight)?;
         self.ctl(&["config", "reload"])?;
         self.until("the reloaded weights are in force", |members| {
-            members
-                .iter()
-                .all(|member| Some(member.weight) == weight_of(&member.name, weight))
+            members.iter().all(|member| Some(member.weight) == weight_of(&member.name, weight))
         })
         .await
         .map(drop)
@@ -144,21 +133,12 @@ impl Balancer {
 
     /// Runs `lbctl`; what it prints.
     pub(super) fn ctl(&self, words: &[&str]) -> Result<String> {
-        process::quietly(
-            Blocking::new(&self.built.lbctl)
-                .arg("--socket")
-                .arg(self.socket())
-                .args(words),
-        )
+        process::quietly(Blocking::new(&self.built.lbctl).arg("--socket").arg(self.socket()).args(words))
     }
 
     /// The command for an operator to type.
     pub(super) fn ctl_as_typed(&self) -> String {
-        format!(
-            "{} --socket {}",
-            self.built.lbctl.display(),
-            self.socket().display()
-        )
+        format!("{} --socket {}", self.built.lbctl.display(), self.socket().display())
     }
 
     /// The pool's backends, as the daemon sees them.
@@ -166,9 +146,7 @@ impl Balancer {
         let list: List =
             serde_json::from_str(&self.ctl(&["list", "-o", "json"])?).context("lbctl list -o json")?;
         let pool = list.pools.into_iter().find(|pool| pool.name == POOL);
-        Ok(pool
-            .with_context(|| format!("lbctl list shows no pool `{POOL}`"))?
-            .members)
+        Ok(pool.with_context(|| format!("lbctl list shows no pool `{POOL}`"))?.members)
     }
 
     /// Asks until the answer satisfies; the error has the last answer and what the daemon said.
@@ -192,11 +170,7 @@ impl Balancer {
             }
             if Instant::now() > deadline {
                 let last = answer.map_or_else(|e| format!("{e:#}"), |members| format!("{members:?}"));
-                bail!(
-                    "not within {} s: {what}. {last}\n{}",
-                    PATIENCE.as_secs(),
-                    self.last_words()
-                );
+                bail!("not within {} s: {what}. {last}\n{}", PATIENCE.as_secs(), self.last_words());
             }
             sleep(Duration::from_millis(20)).await;
         }
@@ -205,10 +179,7 @@ impl Balancer {
     fn last_words(&self) -> String {
         let log = fs::read_to_string(self.dir.join("lbd.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        format!(
-            "lbd said last:\n  {}",
-            lines[lines.len().saturating_sub(20)..].join("\n  ")
-        )
+        format!("lbd said last:\n  {}", lines[lines.len().saturating_sub(20)..].join("\n  "))
     }
 
     fn config(&self) -> PathBuf {
@@ -221,9 +192,7 @@ impl Balancer {
 
     fn configure(&self, weight: Option<(&str, u32)>) -> Result<()> {
         let (dir, bpf, socket) = (self.dir.display(), self.bpf.display(), self.socket());
-        let vips = Family::BOTH
-            .map(|family| format!("\"{}\"", family.vip()))
-            .join(", ");
+        let vips = Family::BOTH.map(|family| format!("\"{}\"", family.vip())).join(", ");
         let socket = socket.display();
         let mut text = format!(
             "[lbd]\ninterfaces = [\"e0\"]\nhttp = [\"{METRICS}\"]\nsocket = \"{socket}\"\nstate_dir = \"{dir}/state\"\n\
@@ -238,18 +207,12 @@ impl Balancer {
         for host in &HOSTS {
             let weight = weight_of(host.name, weight).unwrap_or(host.weight);
             let address = host.address(Family::V4);
-            _ = writeln!(
-                text,
-                "{} = {{ address = \"{address}\", weight = {weight} }}",
-                host.name
-            );
+            _ = writeln!(text, "{} = {{ address = \"{address}\", weight = {weight} }}", host.name);
         }
         // Renamed into place: the daemon never reads half a file.
         let new = self.dir.join("lbd.toml.new");
         fs::create_dir_all(self.dir.join("state"))?;
-        fs::write(&new, text)
-            .and_then(|()| fs::rename(&new, self.config()))
-            .context("lbd.toml")
+        fs::write(&new, text).and_then(|()| fs::rename(&new, self.config())).context("lbd.toml")
     }
 }
 
@@ -257,9 +220,6 @@ impl Balancer {
 fn weight_of(name: &str, changed: Option<(&str, u32)>) -> Option<u32> {
     match changed {
         Some((other, weight)) if other == name => Some(weight),
-        _ => HOSTS
-            .iter()
-            .find(|host| host.name == name)
-            .map(|host| host.weight),
+        _ => HOSTS.iter().find(|host| host.name == name).map(|host| host.weight),
     }
 }

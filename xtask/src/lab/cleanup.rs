@@ -37,32 +37,21 @@ pub(super) struct Ground {
 impl Ground {
     /// Takes the place, removing what an earlier lab that was killed left there.
     pub(super) fn take() -> Result<Self> {
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(LOCK)
-            .context(LOCK)?;
+        let mut file =
+            File::options().read(true).write(true).create(true).truncate(false).open(LOCK).context(LOCK)?;
         let mut holder = String::new();
         file.read_to_string(&mut holder).context(LOCK)?;
         let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => lock,
             Err((_, Errno::EWOULDBLOCK)) => {
-                bail!(
-                    "another lab runs here (process {}). End it with Ctrl-C, or: kill {0}",
-                    holder.trim()
-                )
+                bail!("another lab runs here (process {}). End it with Ctrl-C, or: kill {0}", holder.trim())
             }
             Err((_, error)) => return Err(error).context(LOCK),
         };
         lock.set_len(0)?;
         lock.rewind()?;
         write!(*lock, "{}", std::process::id())?;
-        let ground = Self {
-            dir: DIR.into(),
-            _lock: lock,
-        };
+        let ground = Self { dir: DIR.into(), _lock: lock };
         sweep().context("removing what an earlier lab left")?;
         fs::create_dir_all(ground.dir()).context(DIR)?;
         let bpf = ground.bpf();

@@ -32,9 +32,7 @@ pub(crate) struct Options {
 
 /// The chore.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match (options.get.as_deref(), &options.certificate) {
             (Some([port, path]), _) => {

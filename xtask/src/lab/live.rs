@@ -29,10 +29,7 @@ pub(super) async fn view(site: &Site) -> Result<()> {
     loop {
         tick.tick().await;
         // A daemon that was stopped by hand is a thing to look at, too.
-        let list = site
-            .balancer
-            .ctl(&["list"])
-            .unwrap_or_else(|error| format!("{error:#}\n"));
+        let list = site.balancer.ctl(&["list"]).unwrap_or_else(|error| format!("{error:#}\n"));
         let mut screen = format!("\x1b[H\x1b[2J{list}\n");
         for (family, load) in &loads {
             _ = writeln!(screen, "{}", load.look(|log| line(*family, log)));
@@ -56,25 +53,15 @@ pub(super) async fn view(site: &Site) -> Result<()> {
 fn line(family: Family, log: &mut Log) -> String {
     let now = now();
     log.forget_before(now.saturating_sub(MEMORY.as_micros() as u64));
-    let recent: Vec<&Request> = log
-        .short_since(now.saturating_sub(WINDOW.as_micros() as u64))
-        .collect();
+    let recent: Vec<&Request> = log.short_since(now.saturating_sub(WINDOW.as_micros() as u64)).collect();
     let shares: Vec<String> = HOSTS
         .iter()
         .map(|host| {
-            let count = recent
-                .iter()
-                .filter(|r| r.host.as_deref() == Some(host.name))
-                .count();
+            let count = recent.iter().filter(|r| r.host.as_deref() == Some(host.name)).count();
             format!("{} {} %", host.name, count * 100 / recent.len().max(1))
         })
         .collect();
-    let last = log
-        .requests
-        .iter()
-        .rev()
-        .find_map(|r| r.error.as_deref())
-        .unwrap_or("");
+    let last = log.requests.iter().rev().find_map(|r| r.error.as_deref()).unwrap_or("");
     format!(
         "{}: {} requests, {} failed{}{last}; new connections of the last {} s: {}/s, {}",
         family.name(),

@@ -72,12 +72,7 @@ impl Load {
             }
             Ok(())
         });
-        Ok(Self {
-            child,
-            stdin,
-            log,
-            reader,
-        })
+        Ok(Self { child, stdin, log, reader })
     }
 
     /// Looks at what happened.
@@ -111,11 +106,9 @@ impl Load {
 
     /// Waits for so many requests on new connections that began at `from` or later.
     pub(super) async fn until_new(&mut self, number: usize, from: u64) -> Result<()> {
-        self.until(
-            &format!("{number} requests on new connections"),
-            Duration::from_mins(1),
-            |log| log.short_since(from).count() >= number,
-        )
+        self.until(&format!("{number} requests on new connections"), Duration::from_mins(1), |log| {
+            log.short_since(from).count() >= number
+        })
         .await
     }
 
@@ -152,22 +145,14 @@ impl Log {
     /// Requests on connections of their own that began at `from` or later.
     pub(super) fn short_since(&self, from: u64) -> impl Iterator<Item = &Request> {
         // From the latest back. Whoever ended before `from` began before it; a second is for ends told out of order.
-        let recent = self
-            .requests
-            .iter()
-            .rev()
-            .take_while(move |r| r.end + 1_000_000 >= from);
+        let recent = self.requests.iter().rev().take_while(move |r| r.end + 1_000_000 >= from);
         recent.filter(move |r| r.kind == Kind::Short && r.start >= from)
     }
 
     /// Transfers that a host serves now, not older than `age`.
     pub(super) fn transfers_on(&self, host: &str, age: Duration) -> BTreeSet<u64> {
         let oldest = now().saturating_sub(age.as_micros() as u64);
-        self.under_way
-            .iter()
-            .filter(|(_, (on, at))| on == host && *at >= oldest)
-            .map(|(id, _)| *id)
-            .collect()
+        self.under_way.iter().filter(|(_, (on, at))| on == host && *at >= oldest).map(|(id, _)| *id).collect()
     }
 
     /// Drops what ended before `from`; the sums stay.

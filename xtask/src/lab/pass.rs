@@ -35,37 +35,11 @@ pub(super) fn object() -> Vec<u8> {
     let strings = place(names);
     let sections = [
         Section::default(),
-        Section {
-            name: 1,
-            kind: 1,
-            flags: 6,
-            at: program,
-            ..Section::default()
-        }, // PROGBITS, ALLOC | EXECINSTR
-        Section {
-            name: 5,
-            kind: 1,
-            flags: 3,
-            at: license,
-            ..Section::default()
-        }, // PROGBITS, WRITE | ALLOC
+        Section { name: 1, kind: 1, flags: 6, at: program, ..Section::default() }, // PROGBITS, ALLOC | EXECINSTR
+        Section { name: 5, kind: 1, flags: 3, at: license, ..Section::default() }, // PROGBITS, WRITE | ALLOC
         // SYMTAB: names in section 4, one local symbol, entries of 24 bytes.
-        Section {
-            name: 13,
-            kind: 2,
-            flags: 0,
-            at: symbols,
-            link: 4,
-            info: 1,
-            entry: 24,
-        },
-        Section {
-            name: 21,
-            kind: 3,
-            flags: 0,
-            at: strings,
-            ..Section::default()
-        }, // STRTAB
+        Section { name: 13, kind: 2, flags: 0, at: symbols, link: 4, info: 1, entry: 24 },
+        Section { name: 21, kind: 3, flags: 0, at: strings, ..Section::default() }, // STRTAB
     ];
     file.resize(file.len().next_multiple_of(8), 0);
     let table = file.len() as u64;

@@ -21,12 +21,7 @@ pub(super) struct Step {
 
 impl Step {
     pub(super) fn begin(name: &'static str) -> Self {
-        Self {
-            name,
-            from: now(),
-            seen: Vec::new(),
-            problems: Vec::new(),
-        }
+        Self { name, from: now(), seen: Vec::new(), problems: Vec::new() }
     }
 }
 
@@ -78,10 +73,8 @@ impl Report {
             let mut examples = Vec::new();
             let count = count(log, from, until, outage, &mut examples);
             let title = format!("{} {}", family.name(), step.name);
-            self.remarks
-                .extend(step.seen.iter().map(|seen| format!("{title}: {seen}")));
-            self.problems
-                .extend(step.problems.iter().map(|problem| format!("{title}: {problem}")));
+            self.remarks.extend(step.seen.iter().map(|seen| format!("{title}: {seen}")));
+            self.problems.extend(step.problems.iter().map(|problem| format!("{title}: {problem}")));
             if count.failed > 0 {
                 self.problems.push(format!(
                     "{title}: {} requests failed: {}",
@@ -93,35 +86,19 @@ impl Report {
             let well = count.failed == 0 && step.problems.is_empty();
             self.rows.push([
                 title,
-                format!(
-                    "{:.1}",
-                    Duration::from_micros(end.saturating_sub(step.from)).as_secs_f64()
-                ),
+                format!("{:.1}", Duration::from_micros(end.saturating_sub(step.from)).as_secs_f64()),
                 count.requests.to_string(),
                 count.failed.to_string(),
-                if count.excused > 0 {
-                    format!("{} of the dead host", count.excused)
-                } else {
-                    String::new()
-                },
+                if count.excused > 0 { format!("{} of the dead host", count.excused) } else { String::new() },
                 format!("{} ms{}", count.slowest, if well { "" } else { "  <- WRONG" }),
             ]);
         }
         for kind in Kind::ALL {
             let all: Vec<&Request> = log.requests.iter().filter(|r| r.kind == kind).collect();
             let whole = all.iter().filter(|r| r.error.is_none()).count();
-            self.kinds.push(format!(
-                "{} {}: {whole} whole of {}",
-                family.name(),
-                kind.name(),
-                all.len()
-            ));
+            self.kinds.push(format!("{} {}: {whole} whole of {}", family.name(), kind.name(), all.len()));
             if all.is_empty() {
-                self.problems.push(format!(
-                    "{}: no request of the kind: {}",
-                    family.name(),
-                    kind.name()
-                ));
+                self.problems.push(format!("{}: no request of the kind: {}", family.name(), kind.name()));
             }
         }
     }
@@ -135,12 +112,7 @@ impl Report {
     pub(super) fn render(&self) -> String {
         let head = ["step", "seconds", "requests", "failed", "excused", "slowest"].map(str::to_owned);
         let width = |column: usize| {
-            self.rows
-                .iter()
-                .chain([&head])
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or_default()
+            self.rows.iter().chain([&head]).map(|row| row[column].chars().count()).max().unwrap_or_default()
         };
         let widths = [0, 1, 2, 3, 4, 5].map(width);
         let mut text = String::new();
@@ -152,10 +124,7 @@ impl Report {
             }
             _ = writeln!(text, "  {last}");
         }
-        for (title, lines) in [
-            ("What was seen", &self.remarks),
-            ("Requests by kind", &self.kinds),
-        ] {
+        for (title, lines) in [("What was seen", &self.remarks), ("Requests by kind", &self.kinds)] {
             _ = writeln!(text, "\n{title}:");
             for line in lines {
                 _ = writeln!(text, "  {line}");
@@ -181,11 +150,7 @@ fn count(log: &Log, from: u64, until: u64, outage: Option<Outage>, examples: &mu
         count.failed += 1;
         if examples.len() < 5 {
             let host = request.host.as_deref().unwrap_or("an unknown host");
-            examples.push(format!(
-                "{} via {:?} on {host}: {error}",
-                request.kind.name(),
-                request.via
-            ));
+            examples.push(format!("{} via {:?} on {host}: {error}", request.kind.name(), request.via));
         }
     }
     count
@@ -209,11 +174,7 @@ mod tests {
         }
     }
 
-    const OUTAGE: Outage = Outage {
-        host: "b1",
-        from: 1000,
-        until: 2000,
-    };
+    const OUTAGE: Outage = Outage { host: "b1", from: 1000, until: 2000 };
 
     #[test]
     fn an_outage_excuses_its_own_host_and_time_only() {
@@ -236,15 +197,7 @@ mod tests {
         };
         let mut examples = Vec::new();
         let count = count(&log, 0, u64::MAX, Some(OUTAGE), &mut examples);
-        assert_eq!(
-            count,
-            Count {
-                requests: 3,
-                excused: 1,
-                failed: 1,
-                slowest: 0
-            }
-        );
+        assert_eq!(count, Count { requests: 3, excused: 1, failed: 1, slowest: 0 });
         assert!(examples[0].contains("on b2: body: cut"), "{examples:?}");
     }
 
@@ -258,10 +211,7 @@ mod tests {
             ],
             ..Log::default()
         };
-        let steps = [4, 10].map(|from| Step {
-            from,
-            ..Step::begin("x")
-        });
+        let steps = [4, 10].map(|from| Step { from, ..Step::begin("x") });
         let mut report = Report::default();
         report.add(Family::V4, &steps, None, &log);
         let requests: Vec<&str> = report.rows.iter().map(|row| row[2].as_str()).collect();

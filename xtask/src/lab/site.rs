@@ -81,30 +81,10 @@ pub(super) struct Host {
 
 /// The cache hosts. The third gets twice the others' share.
 pub(super) const HOSTS: [Host; 4] = [
-    Host {
-        name: "b1",
-        namespace: "lbd-lab-b1",
-        number: 21,
-        weight: 10,
-    },
-    Host {
-        name: "b2",
-        namespace: "lbd-lab-b2",
-        number: 22,
-        weight: 10,
-    },
-    Host {
-        name: "b3",
-        namespace: "lbd-lab-b3",
-        number: 23,
-        weight: 20,
-    },
-    Host {
-        name: "b4",
-        namespace: "lbd-lab-b4",
-        number: 24,
-        weight: 10,
-    },
+    Host { name: "b1", namespace: "lbd-lab-b1", number: 21, weight: 10 },
+    Host { name: "b2", namespace: "lbd-lab-b2", number: 22, weight: 10 },
+    Host { name: "b3", namespace: "lbd-lab-b3", number: 23, weight: 20 },
+    Host { name: "b4", namespace: "lbd-lab-b4", number: 24, weight: 10 },
 ];
 
 impl Host {

@@ -43,23 +43,14 @@ pub(super) struct Site {
 
 /// Tells the story once.
 pub(super) async fn tell(site: &mut Site, family: Family, report: &mut Report) -> Result<()> {
-    let mut story = Story {
-        load: Load::start(family, &site.certificate)?,
-        site,
-        steps: Vec::new(),
-        outage: None,
-    };
+    let mut story =
+        Story { load: Load::start(family, &site.certificate)?, site, steps: Vec::new(), outage: None };
     story.balance().await?;
     story.depool().await?;
     story.kill_host().await?;
     story.restart_daemon().await?;
     story.reload().await?;
-    let Story {
-        load,
-        mut steps,
-        outage,
-        ..
-    } = story;
+    let Story { load, mut steps, outage, .. } = story;
     steps.push(Step::begin("the last transfers end"));
     let log = load.finish().await?;
     report.add(family, &steps, outage, &log);
@@ -89,11 +80,7 @@ impl Story<'_> {
                 host.share() * 100.0
             ));
             if (seen - host.share()).abs() > TOLERANCE {
-                self.problem(format!(
-                    "{} got {:.1} % of new connections",
-                    host.name,
-                    seen * 100.0
-                ));
+                self.problem(format!("{} got {:.1} % of new connections", host.name, seen * 100.0));
             }
         }
         Ok(())
@@ -110,9 +97,7 @@ impl Story<'_> {
             .await?;
         let asked = self.begin("depool under load");
         let transfers = self.load.look(|log| log.transfers_on(host, Duration::MAX));
-        self.site
-            .balancer
-            .ctl(&["depool", host, "--reason", "the lab's story"])?;
+        self.site.balancer.ctl(&["depool", host, "--reason", "the lab's story"])?;
         let out = now() + GRACE.as_micros() as u64;
         self.load.until_new(SOME, out).await?;
         self.load
@@ -127,11 +112,8 @@ impl Story<'_> {
                     .filter(move |r| r.opened && r.start >= from && r.host.as_deref() == Some(host))
             };
             let last = opened(asked).map(|r| r.start).max();
-            let broken = log
-                .requests
-                .iter()
-                .filter(|r| transfers.contains(&r.id) && r.error.is_some())
-                .count();
+            let broken =
+                log.requests.iter().filter(|r| transfers.contains(&r.id) && r.error.is_some()).count();
             (last, opened(out).count(), broken)
         });
         self.saw(format!(
@@ -140,10 +122,9 @@ impl Story<'_> {
             transfers.len() - broken
         ));
         self.saw(match last {
-            Some(last) => format!(
-                "last new connection to it {} ms after the command was typed",
-                (last - asked) / 1000
-            ),
+            Some(last) => {
+                format!("last new connection to it {} ms after the command was typed", (last - asked) / 1000)
+            }
             None => "no new connection to it after the command was typed".to_owned(),
         });
         if late > 0 {
@@ -156,9 +137,7 @@ impl Story<'_> {
         let back = self.begin("pool it again");
         self.site.balancer.ctl(&["pool", host])?;
         self.load
-            .until(&format!("new connections to {host}"), TRANSFER_PATIENCE, |log| {
-                served(log, host, back)
-            })
+            .until(&format!("new connections to {host}"), TRANSFER_PATIENCE, |log| served(log, host, back))
             .await?;
         self.load.until_new(SOME, back).await
     }
@@ -168,11 +147,7 @@ impl Story<'_> {
         let host = HOSTS[KILLED];
         let killed = self.begin("kill a host");
         self.site.backends[KILLED].kill().await?;
-        self.outage = Some(Outage {
-            host: host.name,
-            from: killed,
-            until: killed + DETECTION * 1000,
-        });
+        self.outage = Some(Outage { host: host.name, from: killed, until: killed + DETECTION * 1000 });
         self.site
             .balancer
             .until(&format!("{} is down", host.name), |m| {
@@ -181,23 +156,12 @@ impl Story<'_> {
             .await?;
         self.load.until_new(SOME, killed + DETECTION * 1000).await?;
         let last = self.load.look(|log| {
-            let failed = log
-                .requests
-                .iter()
-                .filter(|r| r.start >= killed && r.error.is_some());
-            failed
-                .map(|r| r.start)
-                .max()
-                .map_or(0, |start| (start - killed) / 1000)
+            let failed = log.requests.iter().filter(|r| r.start >= killed && r.error.is_some());
+            failed.map(|r| r.start).max().map_or(0, |start| (start - killed) / 1000)
         });
-        self.saw(format!(
-            "last request sent to it {last} ms after its death (bound {DETECTION} ms)"
-        ));
+        self.saw(format!("last request sent to it {last} ms after its death (bound {DETECTION} ms)"));
         if last > DETECTION {
-            self.problem(format!(
-                "a request was sent to {} {last} ms after its death",
-                host.name
-            ));
+            self.problem(format!("a request was sent to {} {last} ms after its death", host.name));
         }
 
         let back = self.begin("it comes back");
@@ -210,11 +174,9 @@ impl Story<'_> {
             .await?;
         self.saw(format!("serving after {} ms", (now() - back) / 1000));
         self.load
-            .until(
-                &format!("new connections to {}", host.name),
-                TRANSFER_PATIENCE,
-                |log| served(log, host.name, back),
-            )
+            .until(&format!("new connections to {}", host.name), TRANSFER_PATIENCE, |log| {
+                served(log, host.name, back)
+            })
             .await?;
         self.load.until_new(SOME, back).await
     }
@@ -246,18 +208,12 @@ impl Story<'_> {
         let name = REWEIGHTED.name;
         let weight = REWEIGHTED.weight * 2;
         for change in [Some((name, weight)), None] {
-            let from = self.begin(if change.is_some() {
-                "reload: a weight doubles"
-            } else {
-                "reload: and back"
-            });
+            let from =
+                self.begin(if change.is_some() { "reload: a weight doubles" } else { "reload: and back" });
             self.site.balancer.reload(change).await?;
             self.load.until_new(SOME, now()).await?;
             let shares = self.load.look(|log| shares(log, from));
-            self.saw(format!(
-                "{name} got {:.1} %",
-                shares.get(name).copied().unwrap_or_default() * 100.0
-            ));
+            self.saw(format!("{name} got {:.1} %", shares.get(name).copied().unwrap_or_default() * 100.0));
         }
         Ok(())
     }
@@ -291,16 +247,12 @@ fn shares(log: &Log, from: u64) -> BTreeMap<String, f64> {
         *counts.entry(host).or_default() += 1;
     }
     let all: u32 = counts.values().sum();
-    counts
-        .into_iter()
-        .map(|(host, count)| (host, f64::from(count) / f64::from(all.max(1))))
-        .collect()
+    counts.into_iter().map(|(host, count)| (host, f64::from(count) / f64::from(all.max(1)))).collect()
 }
 
 /// Whether a host has answered on a connection that began at `from` or later.
 fn served(log: &Log, host: &str, from: u64) -> bool {
-    log.short_since(from)
-        .any(|r| r.host.as_deref() == Some(host) && r.error.is_none())
+    log.short_since(from).any(|r| r.host.as_deref() == Some(host) && r.error.is_none())
 }
 
 /// Waits until every host answers on its own addresses, all three tiers of it.
@@ -329,11 +281,8 @@ pub(super) async fn until_hosts_answer(backends: &[Backend]) -> Result<()> {
 /// What the operator's tools show at the end.
 pub(super) async fn show(site: &Site) -> Result<()> {
     let flow = |family: Family, port: u16| {
-        [
-            std::net::SocketAddr::new(family.client(), 40_000),
-            std::net::SocketAddr::new(family.vip(), port),
-        ]
-        .map(|a| a.to_string())
+        [std::net::SocketAddr::new(family.client(), 40_000), std::net::SocketAddr::new(family.vip(), port)]
+            .map(|a| a.to_string())
     };
     let mut commands = vec![vec!["list".to_owned()]];
     for family in Family::BOTH {
@@ -342,11 +291,7 @@ pub(super) async fn show(site: &Site) -> Result<()> {
     }
     for words in commands {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        println!(
-            "\n$ lbctl {}\n{}",
-            words.join(" "),
-            site.balancer.ctl(&words)?.trim_end()
-        );
+        println!("\n$ lbctl {}\n{}", words.join(" "), site.balancer.ctl(&words)?.trim_end());
     }
     let address: std::net::SocketAddr = super::site::METRICS.parse()?;
     let metrics = super::get(super::site::BALANCER, address.ip(), address.port(), "/metrics")
@@ -356,10 +301,7 @@ pub(super) async fn show(site: &Site) -> Result<()> {
     if samples.is_empty() {
         bail!("http://{address}/metrics is empty");
     }
-    println!(
-        "\n$ curl http://{address}/metrics        ({} samples, those of backends)",
-        samples.len()
-    );
+    println!("\n$ curl http://{address}/metrics        ({} samples, those of backends)", samples.len());
     for sample in samples.iter().filter(|line| line.contains("backend=")).take(16) {
         println!("{sample}");
     }

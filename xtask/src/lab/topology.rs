@@ -12,9 +12,7 @@ use crate::process;
 
 /// Makes all of it. `dir` takes the file with the switch port's program.
 pub(super) fn make(dir: &Path) -> Result<()> {
-    let everyone = [CLIENT, ROUTER, SWITCH, BALANCER]
-        .into_iter()
-        .chain(HOSTS.map(|h| h.namespace));
+    let everyone = [CLIENT, ROUTER, SWITCH, BALANCER].into_iter().chain(HOSTS.map(|h| h.namespace));
     for namespace in everyone {
         process::quietly(Command::new("ip").args(["netns", "add", namespace]))?;
         // Before there is a link: duplicate address detection would keep IPv6 silent for seconds.
@@ -34,10 +32,7 @@ pub(super) fn make(dir: &Path) -> Result<()> {
         )?;
         batch(namespace, "link set lo up\n")?;
     }
-    batch(
-        SWITCH,
-        "link add br0 type bridge forward_delay 0 mcast_snooping 0\nlink set br0 up\n",
-    )?;
+    batch(SWITCH, "link add br0 type bridge forward_delay 0 mcast_snooping 0\nlink set br0 up\n")?;
     plug(ROUTER, "router", 1, "01")?;
     plug(BALANCER, "lb", 10, "10")?;
     for host in &HOSTS {
@@ -95,21 +90,11 @@ fn client() -> Result<()> {
     // real balancer; here the sender must.
     compute_checksums(CLIENT, "e0")?;
     // Every short connection takes a port for a minute.
-    inside(
-        CLIENT,
-        &[
-            "sh",
-            "-c",
-            "echo 10000 60999 >/proc/sys/net/ipv4/ip_local_port_range",
-        ],
-    )
+    inside(CLIENT, &["sh", "-c", "echo 10000 60999 >/proc/sys/net/ipv4/ip_local_port_range"])
 }
 
 fn balancer(dir: &Path) -> Result<()> {
-    batch(
-        BALANCER,
-        "route add default via 10.9.0.1\nroute add default via fd09::1\n",
-    )?;
+    batch(BALANCER, "route add default via 10.9.0.1\nroute add default via fd09::1\n")?;
     compute_checksums(BALANCER, "e0")?;
     compute_checksums(SWITCH, "lb")?;
     let object = dir.join("pass.o");
@@ -126,10 +111,7 @@ fn balancer(dir: &Path) -> Result<()> {
 /// Holds the VIPs without answering for them on the wire.
 fn cache_host(namespace: &str) -> Result<()> {
     // Before the addresses: an answer given once stays in the router's table.
-    sysctl(
-        namespace,
-        &[("ipv4/conf/all/arp_ignore", 1), ("ipv4/conf/all/arp_announce", 2)],
-    )?;
+    sysctl(namespace, &[("ipv4/conf/all/arp_ignore", 1), ("ipv4/conf/all/arp_announce", 2)])?;
     batch(
         namespace,
         &format!(
@@ -143,11 +125,8 @@ fn cache_host(namespace: &str) -> Result<()> {
 
 /// Several `ip` commands in a namespace; the first failure ends them.
 fn batch(namespace: &str, commands: &str) -> Result<()> {
-    process::feed(
-        Command::new("ip").args(["-n", namespace, "-batch", "-"]),
-        commands,
-    )
-    .with_context(|| format!("in {namespace}:\n{commands}"))
+    process::feed(Command::new("ip").args(["-n", namespace, "-batch", "-"]), commands)
+        .with_context(|| format!("in {namespace}:\n{commands}"))
 }
 
 fn compute_checksums(namespace: &str, interface: &str) -> Result<()> {
@@ -155,18 +134,11 @@ fn compute_checksums(namespace: &str, interface: &str) -> Result<()> {
 }
 
 fn sysctl(namespace: &str, values: &[(&str, i32)]) -> Result<()> {
-    let lines: Vec<String> = values
-        .iter()
-        .map(|(key, value)| format!("echo {value} >/proc/sys/net/{key}"))
-        .collect();
+    let lines: Vec<String> =
+        values.iter().map(|(key, value)| format!("echo {value} >/proc/sys/net/{key}")).collect();
     inside(namespace, &["sh", "-ec", &lines.join("\n")])
 }
 
 fn inside(namespace: &str, command: &[&str]) -> Result<()> {
-    process::quietly(
-        Command::new("ip")
-            .args(["netns", "exec", namespace])
-            .args(command),
-    )
-    .map(drop)
+    process::quietly(Command::new("ip").args(["netns", "exec", namespace]).args(command)).map(drop)
 }

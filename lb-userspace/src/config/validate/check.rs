@@ -37,12 +37,7 @@ pub(super) fn checks(
     let mut checks = Vec::new();
     for at in list {
         // The kind stands for a name that is not written, so that is where a clash is shown.
-        let span = at
-            .value
-            .name
-            .span()
-            .or_else(|| at.value.kind.span())
-            .unwrap_or(at.span.clone());
+        let span = at.value.name.span().or_else(|| at.value.kind.span()).unwrap_or(at.span.clone());
         let Some(spec) = check(at, ports, report) else {
             continue;
         };
@@ -50,10 +45,7 @@ pub(super) fn checks(
             report
                 .error(span, format!("two checks of the pool are named `{}`", spec.name))
                 .with_also(first.clone(), "first here")
-                .with_help(format!(
-                    "give this one a name of its own: `name = \"{}-2\"`",
-                    spec.name
-                ));
+                .with_help(format!("give this one a name of its own: `name = \"{}-2\"`", spec.name));
             continue;
         }
         names.insert(spec.name.clone(), span);
@@ -98,22 +90,11 @@ fn check(at: At<file::Check>, ports: &BTreeSet<u16>, report: &mut Report) -> Opt
     let Some(At { value: word, span }) = kind_at else {
         return None;
     };
-    let request = http::Request {
-        url,
-        method,
-        headers,
-        status,
-        body_contains,
-        tls,
-    };
+    let request = http::Request { url, method, headers, status, body_contains, tls };
     let kind = match word {
         Kind::Tcp | Kind::Idle => {
             request.refuse(word, report);
-            Some(if word == Kind::Tcp {
-                CheckKind::Tcp
-            } else {
-                CheckKind::Idle
-            })
+            Some(if word == Kind::Tcp { CheckKind::Tcp } else { CheckKind::Idle })
         }
         Kind::Http | Kind::Https => request.validate(word, &span, port_given, report),
     };
@@ -127,33 +108,17 @@ fn check(at: At<file::Check>, ports: &BTreeSet<u16>, report: &mut Report) -> Opt
         None => word.word().into(),
         Some(name) => name?.as_str().into(),
     };
-    Some(CheckSpec {
-        name,
-        kind: kind?,
-        port: port?,
-        interval,
-        timeout,
-        jitter_per_mille,
-        rise,
-        fall,
-    })
+    Some(CheckSpec { name, kind: kind?, port: port?, interval, timeout, jitter_per_mille, rise, fall })
 }
 
 fn interval(field: Field<Duration>, kind: Option<Kind>, report: &mut Report) -> Duration {
-    let default = if kind == Some(Kind::Idle) {
-        IDLE_INTERVAL
-    } else {
-        INTERVAL
-    };
+    let default = if kind == Some(Kind::Idle) { IDLE_INTERVAL } else { INTERVAL };
     let Some(at) = field.given() else { return default };
     if (MIN_INTERVAL..=MAX_INTERVAL).contains(&at.value) {
         return at.value;
     }
     report
-        .error(
-            at.span,
-            format!("{} is out of range for `interval`", duration::format(at.value)),
-        )
+        .error(at.span, format!("{} is out of range for `interval`", duration::format(at.value)))
         .with_help(format!(
             "write a time from `\"{}\"` to `\"{}\"`",
             duration::format(MIN_INTERVAL),
@@ -174,13 +139,9 @@ fn timeout(
     };
     let interval_text = duration::format(interval);
     if at.value > interval {
-        let problem = report.error(
-            at.span,
-            format!("the timeout is longer than the interval of {interval_text}"),
-        );
-        problem.with_help(format!(
-            "write at most `\"{interval_text}\"`, or a longer interval"
-        ));
+        let problem =
+            report.error(at.span, format!("the timeout is longer than the interval of {interval_text}"));
+        problem.with_help(format!("write at most `\"{interval_text}\"`, or a longer interval"));
         if let Some(span) = interval_span {
             problem.with_also(span, "the interval");
         }
@@ -194,10 +155,7 @@ fn timeout(
 
 fn times(field: Field<u64>, what: &str, report: &mut Report) -> NonZeroU32 {
     let times = number(field, 1..=1000, 1, what, report);
-    u32::try_from(times)
-        .ok()
-        .and_then(NonZeroU32::new)
-        .unwrap_or(NonZeroU32::MIN)
+    u32::try_from(times).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
 }
 
 /// The port of the pool's services; of several, the one the kind is known for.
@@ -224,10 +182,7 @@ fn default_port(kind: Kind, ports: &BTreeSet<u16>, span: Range<usize>, report: &
         (None, _) if usual.is_some() => usual,
         (None, _) => {
             report
-                .error(
-                    span,
-                    "which port to check is not clear: no service uses this pool",
-                )
+                .error(span, "which port to check is not clear: no service uses this pool")
                 .with_help("write `port = ...` in this check, or a service that uses the pool");
             None
         }

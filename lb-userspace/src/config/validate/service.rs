@@ -26,15 +26,7 @@ pub(super) fn service(
     places: &mut Places,
     report: &mut Report,
 ) -> Option<Service> {
-    let file::Service {
-        vips,
-        port,
-        protocol,
-        pool,
-        udp_class,
-        idle,
-        drain_timeout,
-    } = file;
+    let file::Service { vips, port, protocol, pool, udp_class, idle, drain_timeout } = file;
     if let (Field::Given(class), Protocol::Tcp) = (&udp_class, protocol_of(&protocol)) {
         report
             .error(class.span.clone(), "`udp_class` means nothing for a TCP service")
@@ -47,13 +39,7 @@ pub(super) fn service(
     let vips = vips.given().map(|list| self::vips(list, report));
     let pool = pool.given().and_then(|at| self::pool(&at, pools, report));
     let idle = time(idle, Duration::from_secs(300), MAX_IDLE, "`idle`", report);
-    let drain_timeout = time(
-        drain_timeout,
-        Duration::from_secs(3600),
-        MAX_DRAIN,
-        "`drain_timeout`",
-        report,
-    );
+    let drain_timeout = time(drain_timeout, Duration::from_secs(3600), MAX_DRAIN, "`drain_timeout`", report);
     let vips = vips?;
     if port_is_good && port > 0 {
         for vip in &vips {
@@ -83,9 +69,7 @@ fn protocol_of(field: &Field<Protocol>) -> Protocol {
 
 fn vips(list: At<Vec<At<IpAddr>>>, report: &mut Report) -> Vec<At<IpAddr>> {
     if list.value.is_empty() {
-        report
-            .error(list.span, "a service needs an address")
-            .with_help("`vips = [\"192.0.2.1\"]`");
+        report.error(list.span, "a service needs an address").with_help("`vips = [\"192.0.2.1\"]`");
     }
     let mut seen: Vec<At<IpAddr>> = Vec::new();
     for at in list.value {
@@ -114,12 +98,7 @@ fn pool(at: &At<String>, pools: &BTreeSet<String>, report: &mut Report) -> Optio
         || format!("declare it: `[pools.{}]`", shorten(&at.value)),
         |meant| format!("did you mean `\"{meant}\"`?"),
     );
-    report
-        .error(
-            at.span.clone(),
-            format!("there is no pool `{}`", shorten(&at.value)),
-        )
-        .with_help(help);
+    report.error(at.span.clone(), format!("there is no pool `{}`", shorten(&at.value))).with_help(help);
     None
 }
 
@@ -135,15 +114,8 @@ fn time(
     if (MIN_TIME..=max).contains(&at.value) {
         return at.value;
     }
-    report
-        .error(
-            at.span,
-            format!("{} is out of range for {what}", duration::format(at.value)),
-        )
-        .with_help(format!(
-            "write a time from `\"{}\"` to `\"{}\"`",
-            duration::format(MIN_TIME),
-            duration::format(max)
-        ));
+    report.error(at.span, format!("{} is out of range for {what}", duration::format(at.value))).with_help(
+        format!("write a time from `\"{}\"` to `\"{}\"`", duration::format(MIN_TIME), duration::format(max)),
+    );
     default
 }

@@ -6,11 +6,7 @@ use crate::datapath::digest::Digest;
 const M: u32 = 65_537;
 
 fn share(n: u64, weight: u32) -> Share {
-    Share {
-        id: mix(n + 1),
-        weight,
-        takes_new: true,
-    }
+    Share { id: mix(n + 1), weight, takes_new: true }
 }
 
 fn equal(n: u64) -> Vec<Share> {
@@ -33,12 +29,7 @@ fn peak(owners: &[u16], shares: &[Share]) -> f64 {
 }
 
 fn digest(owners: &[u16], shares: &[Share]) -> String {
-    Digest::of(
-        owners
-            .iter()
-            .map(|o| shares.get(usize::from(*o)).map_or(0, |s| s.id)),
-    )
-    .to_string()
+    Digest::of(owners.iter().map(|o| shares.get(usize::from(*o)).map_or(0, |s| s.id))).to_string()
 }
 
 /// The algorithm as the paper prints it (equal weights).
@@ -78,11 +69,7 @@ fn paper(seed: u64, shares: &[Share], slots: u32) -> Vec<u16> {
 fn equal_weights_give_the_table_of_the_paper() {
     for (n, slots) in [(1, 2), (3, 7), (5, 251), (20, 4093), (7, 16_381)] {
         let shares = equal(n);
-        assert_eq!(
-            build(n, &shares, slots),
-            paper(n, &shares, slots),
-            "{n} x {slots}"
-        );
+        assert_eq!(build(n, &shares, slots), paper(n, &shares, slots), "{n} x {slots}");
     }
 }
 
@@ -101,11 +88,7 @@ fn twenty_backends_are_within_one_percent_all_up_and_two_with_any_five_down() {
                 shares[(first + k * (1 + first % 3)) % 20].takes_new = false;
             }
             let owners = build(seed, &shares, M);
-            assert!(
-                peak(&owners, &shares) <= 1.02,
-                "{first}: {}",
-                peak(&owners, &shares)
-            );
+            assert!(peak(&owners, &shares) <= 1.02, "{first}: {}", peak(&owners, &shares));
         }
     }
 }
@@ -127,12 +110,7 @@ fn adding_one_moves_few_slots_between_others() {
     let moved = |seed| {
         let before = build(seed, &equal(20), M);
         let after = build(seed, &equal(21), M);
-        before
-            .iter()
-            .zip(&after)
-            .filter(|(b, a)| b != a && **a != 20)
-            .count() as f64
-            / f64::from(M)
+        before.iter().zip(&after).filter(|(b, a)| b != a && **a != 20).count() as f64 / f64::from(M)
     };
     let all: Vec<f64> = (0..16).map(moved).collect();
     assert!(all.iter().sum::<f64>() / 16.0 <= 0.004, "{all:?}");
@@ -149,15 +127,8 @@ fn weights_are_kept_within_one_percent_also_when_one_is_out() {
             let ideal =
                 f64::from(s.weight) * f64::from(M) / f64::from(total) * f64::from(u8::from(s.takes_new));
             // The re-deal is a draw: three standard deviations beside the one percent.
-            let tolerance = if total < 16 {
-                0.01 * ideal + 3.0 * ideal.sqrt()
-            } else {
-                1.0
-            };
-            assert!(
-                (f64::from(n) - ideal).abs() <= tolerance,
-                "{s:?}: {n} for {ideal}"
-            );
+            let tolerance = if total < 16 { 0.01 * ideal + 3.0 * ideal.sqrt() } else { 1.0 };
+            assert!((f64::from(n) - ideal).abs() <= tolerance, "{s:?}: {n} for {ideal}");
         }
     };
     check(&shares);

@@ -84,12 +84,7 @@ fn words(record: &Backend) -> [u64; RECORD] {
 
 /// The record of a backend; without a next hop it is not valid.
 fn record(id: u64, address: IpAddr, next_hop: Option<&NextHop>) -> Backend {
-    let base = Backend {
-        id,
-        addr: digest::octets(address),
-        method: METHOD_DR,
-        ..Backend::default()
-    };
+    let base = Backend { id, addr: digest::octets(address), method: METHOD_DR, ..Backend::default() };
     match next_hop {
         None => base,
         Some(hop) => Backend {
@@ -111,17 +106,10 @@ impl Backends {
         // Index 0 is nobody.
         let records = (image.len() / RECORD).min(usize::from(MAX_BACKEND) + 1) as u32;
         let capacity = records.saturating_sub(1).min(limit);
-        let mut backends = Self {
-            image,
-            capacity,
-            known: BTreeMap::new(),
-            by_id: HashMap::new(),
-        };
+        let mut backends = Self { image, capacity, known: BTreeMap::new(), by_id: HashMap::new() };
         for index in 1..records as u16 {
             let at = usize::from(index) * RECORD;
-            let bytes: Vec<u8> = (0..RECORD)
-                .flat_map(|w| backends.image.get(at + w).to_ne_bytes())
-                .collect();
+            let bytes: Vec<u8> = (0..RECORD).flat_map(|w| backends.image.get(at + w).to_ne_bytes()).collect();
             let record = Backend::read_from_bytes(&bytes).unwrap_or_default();
             if record.id == 0 {
                 continue;
@@ -153,10 +141,7 @@ impl Backends {
             && known.name.is_none()
             && let Ok(backend) = known.address.to_string().parse()
         {
-            known.name = Some(BackendId {
-                pool: pool.clone(),
-                backend,
-            });
+            known.name = Some(BackendId { pool: pool.clone(), backend });
         }
     }
 
@@ -204,10 +189,7 @@ impl Backends {
                     idle_since: None,
                 });
                 if known.name.is_none() {
-                    known.name = Some(BackendId {
-                        pool: pool_name.clone(),
-                        backend: name.clone(),
-                    });
+                    known.name = Some(BackendId { pool: pool_name.clone(), backend: name.clone() });
                 }
                 known.wanted = true;
                 known.drain = drain(pool);

@@ -15,11 +15,7 @@ pub(super) struct Indices {
 
 impl Indices {
     pub(super) fn new(capacity: u32) -> Self {
-        Self {
-            capacity: capacity.min(u32::from(u16::MAX)),
-            used: BTreeSet::new(),
-            resting: BTreeMap::new(),
-        }
+        Self { capacity: capacity.min(u32::from(u16::MAX)), used: BTreeSet::new(), resting: BTreeMap::new() }
     }
 
     pub(super) fn capacity(&self) -> u32 {

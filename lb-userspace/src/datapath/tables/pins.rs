@@ -25,11 +25,7 @@ impl Scan {
     /// Counts live pins and clears those that bind nothing any more: expired ones, and those to a backend that is not `alive`. A pin that the kernel
     /// program uses in the meantime stays.
     pub(super) fn run(memory: &impl Memory, tick: u16, idle: u16, alive: &[bool]) -> Self {
-        let mut scan = Self {
-            of: vec![0; usize::from(MAX_BACKEND) + 1],
-            live: 0,
-            cleared: 0,
-        };
+        let mut scan = Self { of: vec![0; usize::from(MAX_BACKEND) + 1], live: 0, cleared: 0 };
         for tier in [U64Map::Probation, U64Map::Protected] {
             for i in 0..memory.len64(tier) {
                 let word = memory.load64(tier, i);

@@ -63,10 +63,7 @@ fn pack(range: Range) -> u64 {
 
 fn unpack(word: u64) -> Range {
     let [a, b, c, d, e, f, g, h] = word.to_ne_bytes();
-    Range {
-        start: u32::from_ne_bytes([a, b, c, d]),
-        len: u32::from_ne_bytes([e, f, g, h]),
-    }
+    Range { start: u32::from_ne_bytes([a, b, c, d]), len: u32::from_ne_bytes([e, f, g, h]) }
 }
 
 impl Pools {
@@ -181,12 +178,7 @@ impl Pools {
         now: u32,
     ) {
         let ids: std::collections::BTreeSet<u64> = wanted.keys().map(digest::pool_id).collect();
-        let gone: Vec<u64> = self
-            .by_id
-            .keys()
-            .filter(|id| !ids.contains(*id))
-            .copied()
-            .collect();
+        let gone: Vec<u64> = self.by_id.keys().filter(|id| !ids.contains(*id)).copied().collect();
         for id in gone {
             let Some(pool) = self.by_id.remove(&id) else {
                 continue;
@@ -334,13 +326,7 @@ impl Pool {
     fn remember(&mut self, wanted: &Wanted<'_>, table: Option<&[u16]>) {
         if let Some(table) = table {
             let mut ids = BTreeMap::from([(0, 0)]);
-            ids.extend(
-                wanted
-                    .owners
-                    .iter()
-                    .copied()
-                    .zip(wanted.shares.iter().map(|s| s.id)),
-            );
+            ids.extend(wanted.owners.iter().copied().zip(wanted.shares.iter().map(|s| s.id)));
             // Looked up once per owner, not once per slot.
             let mut by_index = vec![0u64; 1 + usize::from(ids.keys().max().copied().unwrap_or(0))];
             for (index, id) in ids {

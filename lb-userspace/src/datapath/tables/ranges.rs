@@ -21,10 +21,7 @@ const fn lines(slots: u32) -> u32 {
 
 impl Ranges {
     pub(super) fn new(slots: u32) -> Self {
-        Self {
-            lines: slots / SLOTS_PER_LINE,
-            taken: BTreeMap::new(),
-        }
+        Self { lines: slots / SLOTS_PER_LINE, taken: BTreeMap::new() }
     }
 
     /// Slots there are.
@@ -44,11 +41,7 @@ impl Ranges {
         let fits = start % SLOTS_PER_LINE == 0
             && count > 0
             && first.checked_add(count).is_some_and(|end| end <= self.lines)
-            && self
-                .taken
-                .range(..first + count)
-                .next_back()
-                .is_none_or(|(at, (n, _))| at + n <= first);
+            && self.taken.range(..first + count).next_back().is_none_or(|(at, (n, _))| at + n <= first);
         if fits {
             self.taken.insert(first, (count, None));
         }
@@ -57,8 +50,7 @@ impl Ranges {
 
     /// Takes the first gap that is large enough; its first slot.
     pub(super) fn take(&mut self, slots: u32, now: u32) -> Option<u32> {
-        self.taken
-            .retain(|_, (_, rests)| rests.is_none_or(|since| now.saturating_sub(since) < GRACE));
+        self.taken.retain(|_, (_, rests)| rests.is_none_or(|since| now.saturating_sub(since) < GRACE));
         let count = lines(slots);
         let mut gap = 0;
         for (at, (n, _)) in &self.taken {

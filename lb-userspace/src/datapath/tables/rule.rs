@@ -118,11 +118,7 @@ impl Kernel {
         let index = self.backend(pool, hash, first);
         let record = usize::from(index) * 8;
         let valid = self.bank.load64(U64Map::Backends, record + 1).to_ne_bytes()[7] & VALID != 0;
-        if valid {
-            self.bank.load64(U64Map::Backends, record + 3)
-        } else {
-            0
-        }
+        if valid { self.bank.load64(U64Map::Backends, record + 3) } else { 0 }
     }
 
     fn backend(&self, pool: usize, hash: u64, first: bool) -> u16 {
@@ -179,11 +175,7 @@ impl Kernel {
 
     fn pin(&self, hash: u64, backend: u16) {
         if backend != 0 {
-            self.place(
-                U64Map::Probation,
-                hash,
-                Pin::new(pin::tag(hash), self.tick, backend),
-            );
+            self.place(U64Map::Probation, hash, Pin::new(pin::tag(hash), self.tick, backend));
         }
     }
 

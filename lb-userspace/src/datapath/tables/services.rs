@@ -1,8 +1,14 @@
 //! Destination → service and pool: where each key lives in a table of buckets (see `lb_common::service`).
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+};
 
-use lb_common::service::{Key4, Key6, OVERFLOW, ServiceRef};
+use lb_common::{
+    net::{ipv6::halves, wire},
+    service::{Key4, Key6, OVERFLOW, ServiceRef},
+};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::memory::{Image, Memory, U64Map};
@@ -25,25 +31,10 @@ pub(super) fn key(vip: &Vip) -> (bool, Key) {
         Protocol::Tcp => lb_common::net::TCP,
         Protocol::Udp => lb_common::net::UDP,
     };
-    let port = vip.port.to_be_bytes();
+    let port = wire(vip.port);
     match vip.addr {
-        std::net::IpAddr::V4(addr) => (false, [Key4::new(addr.octets(), port, protocol).0, 0, 0]),
-        std::net::IpAddr::V6(addr) => {
-            let o = addr.octets();
-            let half = |at: usize| {
-                u64::from_le_bytes([
-                    o[at],
-                    o[at + 1],
-                    o[at + 2],
-                    o[at + 3],
-                    o[at + 4],
-                    o[at + 5],
-                    o[at + 6],
-                    o[at + 7],
-                ])
-            };
-            (true, Key6::new([half(0), half(8)], port, protocol).0)
-        }
+        IpAddr::V4(addr) => (false, [Key4::new(u32::from_le_bytes(addr.octets()), port, protocol).0, 0, 0]),
+        IpAddr::V6(addr) => (true, Key6::new(halves(&addr.octets()), port, protocol).0),
     }
 }
 
@@ -145,12 +136,7 @@ impl ServiceTable {
         memory: &impl Memory,
         wanted: &BTreeMap<Key, ServiceRef>,
     ) -> Result<(), Error> {
-        let gone: Vec<Key> = self
-            .placed
-            .keys()
-            .filter(|key| !wanted.contains_key(*key))
-            .copied()
-            .collect();
+        let gone: Vec<Key> = self.placed.keys().filter(|key| !wanted.contains_key(*key)).copied().collect();
         for key in gone {
             self.remove(memory, &key);
         }
@@ -209,9 +195,7 @@ impl ServiceTable {
             if other == bucket {
                 continue;
             }
-            let to = self
-                .free(other)
-                .or_else(|| self.make_room(memory, other, moves - 1));
+            let to = self.free(other).or_else(|| self.make_room(memory, other, moves - 1));
             // Making room elsewhere may have moved this very entry.
             if let Some(at) = self.free(bucket) {
                 return Some(at);
@@ -274,8 +258,7 @@ impl ServiceTable {
         let bucket = self.bucket_of(at);
         let overflow = at == bucket as usize * BUCKET && self.away.contains_key(&bucket);
         let flags = value.flags & !OVERFLOW | if overflow { OVERFLOW } else { 0 };
-        self.image
-            .set(memory, at + self.entry - 1, pack(ServiceRef { flags, ..value }));
+        self.image.set(memory, at + self.entry - 1, pack(ServiceRef { flags, ..value }));
     }
 
     fn write_overflow(&mut self, memory: &impl Memory, bucket: u32) {
@@ -297,10 +280,7 @@ impl ServiceTable {
 
     fn value_at(&self, at: usize) -> ServiceRef {
         let value = unpack(self.image.get(at + self.entry - 1));
-        ServiceRef {
-            flags: value.flags & !OVERFLOW,
-            ..value
-        }
+        ServiceRef { flags: value.flags & !OVERFLOW, ..value }
     }
 
     const fn bucket_of(&self, at: usize) -> u32 {
@@ -317,11 +297,7 @@ impl ServiceTable {
     }
 
     fn homes(&self, key: &Key) -> (u32, u32) {
-        let (home, alternate) = if self.entry == 2 {
-            Key4(key[0]).buckets()
-        } else {
-            Key6(*key).buckets()
-        };
+        let (home, alternate) = if self.entry == 2 { Key4(key[0]).buckets() } else { Key6(*key).buckets() };
         (home & (self.buckets - 1), alternate & (self.buckets - 1))
     }
 }

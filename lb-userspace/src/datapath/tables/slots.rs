@@ -47,10 +47,7 @@ impl Slots {
     }
 
     pub(super) fn get(&self, slot: usize) -> State {
-        State {
-            slot: Slot(self.cur[slot]),
-            base: self.base[slot],
-        }
+        State { slot: Slot(self.cur[slot]), base: self.base[slot] }
     }
 
     pub(super) fn begun(&self, slot: usize) -> u32 {

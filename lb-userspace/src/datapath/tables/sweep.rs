@@ -36,10 +36,7 @@ impl<M: Memory> Tables<M> {
     /// Does the work of a tick. `tick` is the kernel program's clock now.
     pub fn sweep(&mut self, tick: u16) -> Swept {
         let now = self.clock.advance(tick);
-        let mut swept = Swept {
-            drift_repaired: self.repair(),
-            ..Swept::default()
-        };
+        let mut swept = Swept { drift_repaired: self.repair(), ..Swept::default() };
         if self.applied {
             swept.backends_cut = self.backends.cut_overdue(now);
             if swept.backends_cut > 0 {
@@ -75,12 +72,7 @@ impl<M: Memory> Tables<M> {
     }
 
     fn settle(&mut self, tick: u16, now: u32, swept: &mut Swept) {
-        for pool in self
-            .pools
-            .by_id
-            .values_mut()
-            .filter(|pool| pool.in_transition > 0)
-        {
+        for pool in self.pools.by_id.values_mut().filter(|pool| pool.in_transition > 0) {
             for slot in pool.range.slots() {
                 if !self.slots.get(slot).slot.in_transition() {
                     continue;
@@ -107,12 +99,7 @@ impl<M: Memory> Tables<M> {
         let mut compared = 0;
         for _ in 0..self.pools.by_id.len() {
             let after = (Bound::Excluded(self.verified), Bound::Unbounded);
-            let next = self
-                .pools
-                .by_id
-                .range(after)
-                .next()
-                .or_else(|| self.pools.by_id.iter().next());
+            let next = self.pools.by_id.range(after).next().or_else(|| self.pools.by_id.iter().next());
             let Some((id, pool)) = next else { break };
             repaired += self.slots.repair(memory, pool.range);
             self.verified = *id;

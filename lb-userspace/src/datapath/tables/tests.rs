@@ -18,21 +18,11 @@ const IDLE: u16 = 20;
 const DRAIN: u64 = 200;
 
 fn settings() -> Settings {
-    Settings {
-        seed: 7,
-        tick: Duration::from_secs(1),
-        pin_idle: IDLE,
-    }
+    Settings { seed: 7, tick: Duration::from_secs(1), pin_idle: IDLE }
 }
 
 fn small() -> Limits {
-    Limits {
-        services: 16,
-        backends: 30,
-        pools: 4,
-        slots: 4096,
-        pins: 65_536,
-    }
+    Limits { services: 16, backends: 30, pools: 4, slots: 4096, pins: 65_536 }
 }
 
 fn bank() -> Rc<Bank> {
@@ -76,11 +66,7 @@ fn pool(slots: u32, backends: std::ops::Range<u8>) -> DesiredPool {
 }
 
 fn service(pool: &str, port: u16) -> DesiredService {
-    let vip = |addr: &str| Vip {
-        addr: addr.parse().unwrap(),
-        port,
-        protocol: Protocol::Tcp,
-    };
+    let vip = |addr: &str| Vip { addr: addr.parse().unwrap(), port, protocol: Protocol::Tcp };
     DesiredService {
         endpoints: vec![vip("203.0.113.10"), vip("2001:db8::10")],
         pool: pool_name(pool),
@@ -92,9 +78,7 @@ fn service(pool: &str, port: u16) -> DesiredService {
 fn desired(slots: u32, backends: std::ops::Range<u8>) -> Desired {
     let mut desired = Desired::default();
     desired.pools.insert(pool_name("text"), pool(slots, backends));
-    desired
-        .services
-        .insert("text-https".parse().unwrap(), service("text", 443));
+    desired.services.insert("text-https".parse().unwrap(), service("text", 443));
     desired
 }
 
@@ -103,11 +87,7 @@ fn text(desired: &mut Desired) -> &mut DesiredPool {
 }
 
 fn set(desired: &mut Desired, n: u8, disposition: Disposition) {
-    text(desired)
-        .backends
-        .get_mut(&backend_name(n))
-        .unwrap()
-        .disposition = disposition;
+    text(desired).backends.get_mut(&backend_name(n)).unwrap().disposition = disposition;
 }
 
 /// An established flow and who has its connection.
@@ -133,11 +113,7 @@ impl Site {
         let bank = bank();
         let (tables, _) = Tables::adopt(Rc::clone(&bank), &small(), settings(), 65_500).unwrap();
         let mut site = Self {
-            kernel: Kernel {
-                bank,
-                tick: 65_500,
-                pin_idle: IDLE,
-            },
+            kernel: Kernel { bank, tick: 65_500, pin_idle: IDLE },
             tables,
             desired,
             flows: Vec::new(),
@@ -215,8 +191,6 @@ impl Site {
     fn owners(&mut self) -> BTreeSet<u64> {
         // Flows of their own each time: those of the last time may be pinned.
         self.probed += 1000;
-        (self.probed - 1000..self.probed)
-            .map(|n| self.kernel.packet(0, mix(!n), true))
-            .collect()
+        (self.probed - 1000..self.probed).map(|n| self.kernel.packet(0, mix(!n), true)).collect()
     }
 }

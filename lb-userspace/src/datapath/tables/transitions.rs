@@ -20,10 +20,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) const fn stable(cur: u16) -> Self {
-        Self {
-            slot: Slot::stable(cur),
-            base: cur,
-        }
+        Self { slot: Slot::stable(cur), base: cur }
     }
 }
 
@@ -35,26 +32,14 @@ pub(super) fn next(state: State, wanted: u16, alive: impl Fn(u16) -> bool) -> (S
         return if wanted == cur {
             (state, false)
         } else if alive(cur) {
-            let moving = State {
-                slot: Slot::moving(wanted),
-                base: cur,
-            };
+            let moving = State { slot: Slot::moving(wanted), base: cur };
             (moving, true)
         } else {
-            (
-                State {
-                    slot: Slot::stable(wanted),
-                    ..state
-                },
-                false,
-            )
+            (State { slot: Slot::stable(wanted), ..state }, false)
         };
     }
     let base = if alive(state.base) { state.base } else { wanted };
-    let moving = State {
-        slot: Slot::moving(wanted),
-        base,
-    };
+    let moving = State { slot: Slot::moving(wanted), base };
     (moving, wanted != cur)
 }
 
@@ -65,10 +50,7 @@ mod tests {
     const DEAD: u16 = 9;
 
     fn moving(cur: u16, base: u16) -> State {
-        State {
-            slot: Slot::moving(cur),
-            base,
-        }
+        State { slot: Slot::moving(cur), base }
     }
 
     fn after(state: State, wanted: u16) -> (State, bool) {
@@ -94,11 +76,7 @@ mod tests {
         assert_eq!(after(moving(2, 1), 3), (moving(3, 1), true));
         assert_eq!(after(moving(2, 1), 2), (moving(2, 1), false));
         assert_eq!(after(moving(DEAD, 1), 3), (moving(3, 1), true));
-        assert_eq!(
-            after(moving(2, 1), 1),
-            (moving(1, 1), true),
-            "re-pooled: interim flows stay pinned"
-        );
+        assert_eq!(after(moving(2, 1), 1), (moving(1, 1), true), "re-pooled: interim flows stay pinned");
     }
 
     #[test]

@@ -33,10 +33,7 @@ async fn judged(check_: HttpCheck, answer: impl Into<Vec<u8>>) -> Result<Pass, P
 }
 
 fn wanting(text: &str) -> HttpCheck {
-    HttpCheck {
-        body_contains: Some(text.to_owned()),
-        ..http_check()
-    }
+    HttpCheck { body_contains: Some(text.to_owned()), ..http_check() }
 }
 
 fn text(result: Result<Pass, ProbeError>) -> String {
@@ -52,15 +49,9 @@ async fn the_status_decides() {
     let unavailable = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
     let moved =
         "HTTP/1.1 301 Moved Permanently\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
-    let moving = HttpCheck {
-        status: vec![(301, 301)],
-        ..http_check()
-    };
+    let moving = HttpCheck { status: vec![(301, 301)], ..http_check() };
     assert_eq!(text(judged(http_check(), ok).await), "200 OK");
-    assert_eq!(
-        text(judged(http_check(), unavailable).await),
-        "503 Service Unavailable, wanted 200-299"
-    );
+    assert_eq!(text(judged(http_check(), unavailable).await), "503 Service Unavailable, wanted 200-299");
     assert_eq!(text(judged(moving.clone(), moved).await), "301 Moved Permanently");
     assert_eq!(text(judged(moving, ok).await), "200 OK, wanted 301");
 }
@@ -73,10 +64,7 @@ async fn the_request_is_what_a_browser_might_send() {
         async move {
             let request = read_request(&mut stream).await;
             requests.send(request).await.unwrap();
-            stream
-                .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
-                .await
-                .unwrap();
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
         }
     })
     .await;
@@ -93,15 +81,7 @@ async fn the_request_is_what_a_browser_might_send() {
     assert_eq!(lines.remove(0), "head /check?q=1 http/1.1");
     lines.sort_unstable();
     let agent = concat!("user-agent: lbd/", env!("CARGO_PKG_VERSION"));
-    assert_eq!(
-        lines,
-        [
-            "connection: close",
-            "host: www.example.org",
-            agent,
-            "x-probe: yes"
-        ]
-    );
+    assert_eq!(lines, ["connection: close", "host: www.example.org", agent, "x-probe: yes"]);
 }
 
 #[tokio::test]
@@ -119,10 +99,7 @@ async fn only_the_first_64_kib_of_a_body_are_searched() {
     body.extend_from_slice(b"ok");
     let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
     answer.extend_from_slice(&body);
-    assert_eq!(
-        text(judged(wanting("ok"), answer).await),
-        "`ok` not found in 65536 bytes of body"
-    );
+    assert_eq!(text(judged(wanting("ok"), answer).await), "`ok` not found in 65536 bytes of body");
 }
 
 #[tokio::test]
@@ -153,16 +130,9 @@ async fn http_1_0_answers_are_understood() {
 
 #[tokio::test]
 async fn what_is_not_http_is_told_so() {
-    for garbage in [
-        "SSH-2.0-OpenSSH_9.2\r\n",
-        "\0\u{1}\u{2}\u{3}\r\n\r\n",
-        "HTTP/1.1 abc\r\n\r\n",
-    ] {
+    for garbage in ["SSH-2.0-OpenSSH_9.2\r\n", "\0\u{1}\u{2}\u{3}\r\n\r\n", "HTTP/1.1 abc\r\n\r\n"] {
         let result = judged(http_check(), garbage).await;
-        assert!(
-            matches!(result, Err(ProbeError::NotHttp(_))),
-            "{garbage:?}: {result:?}"
-        );
+        assert!(matches!(result, Err(ProbeError::NotHttp(_))), "{garbage:?}: {result:?}");
     }
 }
 
@@ -180,10 +150,7 @@ async fn endless_headers_end_the_check() {
 
 #[tokio::test]
 async fn closing_and_resetting_instead_of_answering_fail() {
-    assert_eq!(
-        judged(http_check(), "").await,
-        Err(ProbeError::Closed(Stage::Answer))
-    );
+    assert_eq!(judged(http_check(), "").await, Err(ProbeError::Closed(Stage::Answer)));
     let port = serve(|mut stream| async move {
         read_request(&mut stream).await;
         reset(stream);
@@ -222,10 +189,7 @@ async fn against_a_dribble(head: &'static [u8]) -> ProbeError {
 #[tokio::test]
 async fn silence_is_a_timeout() {
     let error = against_a_dribble(b"").await;
-    assert_eq!(
-        error.to_string(),
-        "timed out after 5s while waiting for the answer"
-    );
+    assert_eq!(error.to_string(), "timed out after 5s while waiting for the answer");
 }
 
 #[tokio::test]

@@ -60,10 +60,7 @@ async fn accept_and_close_costs_one_connection_an_interval_and_is_up() {
     assert_eq!(events.recv().await.unwrap().verdict, Verdict::Up);
     sleep(SECOND * 60).await;
     let connections = count.load(Ordering::Relaxed);
-    assert!(
-        (20..=22).contains(&connections),
-        "{connections} connections in a minute"
-    );
+    assert!((20..=22).contains(&connections), "{connections} connections in a minute");
     assert!(events.try_recv().is_err());
 }
 
@@ -83,10 +80,7 @@ async fn a_clean_close_of_an_old_connection_is_followed_by_another_at_once() {
     assert_eq!(opened.len(), 2);
     assert!(opened[1] - opened[0] <= SECOND * 60 + Duration::from_millis(5));
     let status = checker.board().get(&target).unwrap();
-    assert!(
-        status.passes >= 20,
-        "an open connection passes once an interval: {status:?}"
-    );
+    assert!(status.passes >= 20, "an open connection passes once an interval: {status:?}");
     assert!(events.try_recv().is_err());
 }
 
@@ -100,10 +94,7 @@ async fn a_reset_is_a_failure_at_once_and_the_way_back_takes_seconds() {
         log.lock().unwrap().push(begin.elapsed());
         async move {
             match begin.elapsed().as_secs() {
-                0..30 => Ok(lost_after(
-                    SECOND * 30,
-                    Loss::Failed(ProbeError::Reset(Stage::Idle)),
-                )),
+                0..30 => Ok(lost_after(SECOND * 30, Loss::Failed(ProbeError::Reset(Stage::Idle)))),
                 30..3600 => Err(ProbeError::Refused),
                 _ => Ok(lost_after(SECOND * 9999, Loss::Closed)),
             }
@@ -113,22 +104,13 @@ async fn a_reset_is_a_failure_at_once_and_the_way_back_takes_seconds() {
     assert_eq!(events.recv().await.unwrap().verdict, Verdict::Up);
     let up = Instant::now();
     let down = events.recv().await.unwrap();
-    assert_eq!(
-        (down.verdict, down.detail.as_str()),
-        (Verdict::Down, "connection reset while idle")
-    );
+    assert_eq!((down.verdict, down.detail.as_str()), (Verdict::Down, "connection reset while idle"));
     assert!(up.elapsed() <= SECOND * 30 + Duration::from_millis(5), "at once");
     assert_eq!(events.recv().await.unwrap().verdict, Verdict::Up);
     let back = begin.elapsed();
-    assert!(
-        back <= SECOND * 3606,
-        "{back:?}: after an hour away it waits five seconds at most"
-    );
+    assert!(back <= SECOND * 3606, "{back:?}: after an hour away it waits five seconds at most");
     let attempts = opened.lock().unwrap().len();
-    assert!(
-        (710..740).contains(&attempts),
-        "{attempts} attempts in an hour, so one in 5 s"
-    );
+    assert!((710..740).contains(&attempts), "{attempts} attempts in an hour, so one in 5 s");
 }
 
 /// A real checker on one `idle` target of a real listener.
@@ -154,10 +136,7 @@ async fn a_real_reset_brings_the_target_down_and_a_new_connection_up_again() {
     assert_eq!(events.recv().await.unwrap().verdict, Verdict::Up);
     reset(connection);
     let down = events.recv().await.unwrap();
-    assert_eq!(
-        (down.verdict, down.detail.as_str()),
-        (Verdict::Down, "connection reset while idle")
-    );
+    assert_eq!((down.verdict, down.detail.as_str()), (Verdict::Down, "connection reset while idle"));
     let _connection = accept(&listener).await;
     assert_eq!(events.recv().await.unwrap().verdict, Verdict::Up);
 }
@@ -167,10 +146,7 @@ async fn a_real_close_is_no_failure_but_a_refused_reconnect_is() {
     let (listener, checker, mut events, target) = real().await;
     let mut connection = accept(&listener).await;
     assert_eq!(events.recv().await.unwrap().verdict, Verdict::Up);
-    connection
-        .write_all(b"220 a banner is ignored\r\n")
-        .await
-        .unwrap();
+    connection.write_all(b"220 a banner is ignored\r\n").await.unwrap();
     connection.shutdown().await.unwrap();
     let last = accept(&listener).await;
     assert!(events.try_recv().is_err(), "a clean close says nothing");
@@ -178,10 +154,7 @@ async fn a_real_close_is_no_failure_but_a_refused_reconnect_is() {
     drop(listener);
     drop(last);
     let down = events.recv().await.unwrap();
-    assert_eq!(
-        (down.verdict, down.detail.as_str()),
-        (Verdict::Down, "connection refused")
-    );
+    assert_eq!((down.verdict, down.detail.as_str()), (Verdict::Down, "connection refused"));
 }
 
 #[tokio::test]

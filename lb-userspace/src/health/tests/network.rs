@@ -17,10 +17,7 @@ use crate::model::CheckKind;
 async fn an_open_port_passes_and_a_closed_one_is_refused() {
     let port = serve(|_| async {}).await;
     assert_eq!(check(CheckKind::Tcp, port).await, Ok(Pass::Connected));
-    assert_eq!(
-        check(CheckKind::Tcp, closed_port().await).await,
-        Err(ProbeError::Refused)
-    );
+    assert_eq!(check(CheckKind::Tcp, closed_port().await).await, Err(ProbeError::Refused));
 }
 
 #[tokio::test]
@@ -60,10 +57,7 @@ async fn a_server_that_goes_away_is_down_after_fall_checks() {
     assert!(received.try_recv().is_err());
     checker.check_now([target.clone()]).await;
     let down = received.recv().await.unwrap();
-    assert_eq!(
-        (down.verdict, down.detail.as_str()),
-        (Verdict::Down, "connection refused")
-    );
+    assert_eq!((down.verdict, down.detail.as_str()), (Verdict::Down, "connection refused"));
 
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_reuseaddr(true).unwrap();

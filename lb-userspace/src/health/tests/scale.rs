@@ -66,20 +66,12 @@ async fn two_thousand_targets_are_spread_and_lose_no_result() {
         }
     }
     assert_eq!(verdicts.len(), all.len());
-    assert!(
-        verdicts
-            .values()
-            .all(|seen| *seen == [Verdict::Up, Verdict::Down])
-    );
+    assert!(verdicts.values().all(|seen| *seen == [Verdict::Up, Verdict::Down]));
 
     let starts = starts.lock().unwrap();
     let mut tenths = HashMap::<u128, u32>::new();
     for mine in starts.values() {
-        assert!(
-            mine[0] - begin <= SECOND,
-            "a new target is checked within a second: {:?}",
-            mine[0] - begin
-        );
+        assert!(mine[0] - begin <= SECOND, "a new target is checked within a second: {:?}", mine[0] - begin);
         for (n, pair) in mine.windows(2).enumerate() {
             let between = pair[1] - pair[0];
             // The timer has a grain of 1 ms.
@@ -93,12 +85,7 @@ async fn two_thousand_targets_are_spread_and_lose_no_result() {
     // 2000 targets start within 1 s, so 200 in a tenth, plus or minus chance.
     let busiest = tenths.values().max().unwrap();
     assert!(*busiest < 300, "{busiest} checks started within 100 ms");
-    let results: u64 = checker
-        .board()
-        .all()
-        .iter()
-        .map(|(_, status)| status.passes + status.failures)
-        .sum();
+    let results: u64 = checker.board().all().iter().map(|(_, status)| status.passes + status.failures).sum();
     let started: usize = starts.values().map(Vec::len).sum();
     let under_way = started as u64 - results;
     assert!(under_way < 100, "{started} checks, {results} results");
@@ -122,11 +109,7 @@ async fn a_target_between_two_checks_is_small() {
     };
     let task = prober.run(CancellationToken::new());
     let size = size_of_val(&task);
-    assert!(
-        size <= 2048,
-        "{size} bytes: 10 000 targets would need {} KiB",
-        size * 10_000 / 1024
-    );
+    assert!(size <= 2048, "{size} bytes: 10 000 targets would need {} KiB", size * 10_000 / 1024);
 }
 
 #[tokio::test(start_paused = true)]

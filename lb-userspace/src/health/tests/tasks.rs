@@ -102,11 +102,7 @@ async fn a_target_removed_while_the_queue_is_full_reports_nothing() {
     checker.set_targets(&HashSet::from([first.clone(), second.clone()]));
     sleep(SECOND * 2).await;
     let status = checker.board().get(&second).unwrap();
-    assert_eq!(
-        status.verdict,
-        Some(Verdict::Up),
-        "checked, but its event waits for room"
-    );
+    assert_eq!(status.verdict, Some(Verdict::Up), "checked, but its event waits for room");
     checker.set_targets(&only(&first));
     assert_eq!(events.recv().await.unwrap().target, first);
     sleep(SECOND * 60).await;
@@ -128,10 +124,7 @@ async fn equal_targets_run_once_and_unchanged_ones_keep_their_state() {
     checker.set_targets(&only(&same));
     sleep(SECOND * 20).await;
     let checks = count.load(Ordering::Relaxed);
-    assert!(
-        (2..=4).contains(&checks),
-        "{checks} checks in 20 s at an interval of 10 s"
-    );
+    assert!((2..=4).contains(&checks), "{checks} checks in 20 s at an interval of 10 s");
     assert_eq!(checker.board().get(&one).unwrap().passes, checks as u64);
     assert_eq!(events.try_recv(), Err(TryRecvError::Empty));
 }
@@ -144,10 +137,7 @@ async fn a_target_that_comes_back_starts_as_unknown() {
     events.recv().await.unwrap();
     checker.set_targets(&HashSet::new());
     checker.set_targets(&only(&target));
-    assert_eq!(
-        checker.board().get(&target).unwrap(),
-        super::super::CheckStatus::default()
-    );
+    assert_eq!(checker.board().get(&target).unwrap(), super::super::CheckStatus::default());
     assert_eq!(checker.board().get(&target).unwrap().text(), "not checked yet");
     assert_eq!(events.recv().await.unwrap().verdict, Verdict::Up);
 }
@@ -160,18 +150,8 @@ async fn a_check_asked_for_runs_at_once_and_counts() {
     let unknown = target(spec(CheckKind::Tcp, 81));
     checker.set_targets(&only(&running));
     let results = checker.check_now([running.clone(), unknown.clone()]).await;
-    assert_eq!(
-        begin.elapsed(),
-        Duration::ZERO,
-        "before the first scheduled check"
-    );
-    assert_eq!(
-        results,
-        [
-            (running.clone(), Err(ProbeError::Refused)),
-            (unknown, Err(ProbeError::Removed))
-        ]
-    );
+    assert_eq!(begin.elapsed(), Duration::ZERO, "before the first scheduled check");
+    assert_eq!(results, [(running.clone(), Err(ProbeError::Refused)), (unknown, Err(ProbeError::Removed))]);
     assert_eq!(events.recv().await.unwrap().verdict, Verdict::Down);
     assert_eq!(checker.board().get(&running).unwrap().failures, 1);
 }
@@ -182,11 +162,7 @@ async fn a_target_is_never_checked_twice_at_once() {
     let finished = Arc::new(AtomicUsize::new(0));
     let (now, done) = (under_way.clone(), finished.clone());
     let (checker, _events, _stop) = checker(8, move |_| {
-        assert_eq!(
-            now.fetch_add(1, Ordering::SeqCst),
-            0,
-            "another check is under way"
-        );
+        assert_eq!(now.fetch_add(1, Ordering::SeqCst), 0, "another check is under way");
         let (now, done) = (now.clone(), done.clone());
         async move {
             sleep(SECOND * 25).await;
@@ -203,14 +179,8 @@ async fn a_target_is_never_checked_twice_at_once() {
     for results in futures_util::future::join_all(asked).await {
         assert!(results[0].1.is_ok());
     }
-    assert!(
-        begin.elapsed() >= SECOND * 25,
-        "a check under way is followed by a fresh one"
-    );
-    assert!(
-        finished.load(Ordering::SeqCst) <= 5,
-        "requests are answered together"
-    );
+    assert!(begin.elapsed() >= SECOND * 25, "a check under way is followed by a fresh one");
+    assert!(finished.load(Ordering::SeqCst) <= 5, "requests are answered together");
     assert!(under_way.load(Ordering::SeqCst) <= 1);
 }
 
@@ -220,13 +190,7 @@ async fn trouble_of_this_host_moves_no_verdict() {
     let counter = count.clone();
     let (checker, mut events, _stop) = checker(8, move |_| {
         let n = counter.fetch_add(1, Ordering::Relaxed);
-        async move {
-            if n == 0 {
-                pass()
-            } else {
-                Err(ProbeError::Local("too many open files".into()))
-            }
-        }
+        async move { if n == 0 { pass() } else { Err(ProbeError::Local("too many open files".into())) } }
     });
     let target = target(spec(CheckKind::Tcp, 80));
     checker.set_targets(&only(&target));
@@ -243,10 +207,7 @@ async fn trouble_of_this_host_moves_no_verdict() {
 async fn stopping_ends_checks_under_way_and_closes_the_queue() {
     let (checker, mut events, _stop) = checker(8, |_| async {
         sleep(SECOND * 3600).await;
-        Err(ProbeError::Timeout {
-            stage: Stage::Connecting,
-            after: SECOND,
-        })
+        Err(ProbeError::Timeout { stage: Stage::Connecting, after: SECOND })
     });
     checker.set_targets(&only(&target(spec(CheckKind::Tcp, 80))));
     sleep(SECOND * 2).await;

@@ -61,10 +61,8 @@ async fn serving(
                 return;
             };
             let session = stream.get_ref().1;
-            let hello = (
-                session.server_name().map(str::to_owned),
-                session.alpn_protocol().map(<[u8]>::to_vec),
-            );
+            let hello =
+                (session.server_name().map(str::to_owned), session.alpn_protocol().map(<[u8]>::to_vec));
             hellos.send(hello).await.unwrap();
             read_request(&mut stream).await;
             let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -96,22 +94,14 @@ fn pem(certificate: &CertifiedKey<KeyPair>) -> String {
             bytes.iter().fold(0, |bits, byte| bits << 8 | usize::from(*byte)) << (8 * (3 - bytes.len()));
         for digit in 0..4 {
             let index = bits >> (18 - 6 * digit) & 63;
-            text.push(if digit <= bytes.len() {
-                DIGITS[index].into()
-            } else {
-                '='
-            });
+            text.push(if digit <= bytes.len() { DIGITS[index].into() } else { '=' });
         }
     }
     text + "\n-----END CERTIFICATE-----\n"
 }
 
 fn trusting(path: impl Into<PathBuf>) -> TlsCheck {
-    TlsCheck {
-        verify: true,
-        ca_file: Some(path.into()),
-        ..tls_check()
-    }
+    TlsCheck { verify: true, ca_file: Some(path.into()), ..tls_check() }
 }
 
 const ANSWERED: Result<Pass, ProbeError> = Ok(Pass::Answered(hyper::StatusCode::OK));
@@ -120,16 +110,10 @@ const ANSWERED: Result<Pass, ProbeError> = Ok(Pass::Answered(hyper::StatusCode::
 async fn without_verification_any_certificate_will_do() {
     let certificate = self_signed();
     let (port, mut hellos) = serving(&certificate, &certificate.signing_key).await;
-    let tls = TlsCheck {
-        sni: "other.example.org".into(),
-        ..tls_check()
-    };
+    let tls = TlsCheck { sni: "other.example.org".into(), ..tls_check() };
     assert_eq!(check(https(tls), port).await, ANSWERED);
     let hello = hellos.recv().await.unwrap();
-    assert_eq!(
-        hello,
-        (Some("other.example.org".into()), Some(b"http/1.1".to_vec()))
-    );
+    assert_eq!(hello, (Some("other.example.org".into()), Some(b"http/1.1".to_vec())));
 }
 
 #[tokio::test]
@@ -144,25 +128,16 @@ async fn without_verification_the_server_must_still_have_the_key() {
 async fn verification_wants_a_known_authority_and_the_right_name() {
     let certificate = self_signed();
     let (port, _hellos) = serving(&certificate, &certificate.signing_key).await;
-    let public = TlsCheck {
-        verify: true,
-        ..tls_check()
-    };
+    let public = TlsCheck { verify: true, ..tls_check() };
     let error = check(https(public), port).await.unwrap_err();
     assert_eq!(error.to_string(), "TLS: invalid peer certificate: UnknownIssuer");
 
     let file = ca_file(&pem(&certificate));
     assert_eq!(check(https(trusting(file.path())), port).await, ANSWERED);
 
-    let wrong = TlsCheck {
-        sni: "other.example.org".into(),
-        ..trusting(file.path())
-    };
+    let wrong = TlsCheck { sni: "other.example.org".into(), ..trusting(file.path()) };
     let error = check(https(wrong), port).await.unwrap_err().to_string();
-    assert!(
-        error.starts_with("TLS: invalid peer certificate: certificate not valid for name"),
-        "{error}"
-    );
+    assert!(error.starts_with("TLS: invalid peer certificate: certificate not valid for name"), "{error}");
 }
 
 #[tokio::test]
@@ -172,18 +147,12 @@ async fn a_ca_file_that_cannot_be_used_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("ca.pem");
     let error = check(https(trusting(&missing)), port).await.unwrap_err();
-    let wanted = format!(
-        "CA file {}: No such file or directory (os error 2)",
-        missing.display()
-    );
+    let wanted = format!("CA file {}: No such file or directory (os error 2)", missing.display());
     assert_eq!(error.to_string(), wanted);
     assert!(error.counts());
 
     let empty = ca_file("nothing of interest\n");
-    let error = check(https(trusting(empty.path())), port)
-        .await
-        .unwrap_err()
-        .to_string();
+    let error = check(https(trusting(empty.path())), port).await.unwrap_err().to_string();
     assert!(error.ends_with("has no certificate (PEM is wanted)"), "{error}");
 }
 

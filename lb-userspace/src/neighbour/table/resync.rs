@@ -14,21 +14,13 @@ impl Table {
     pub(in crate::neighbour) fn end_dump(&mut self, now: Instant) {
         let dump = self.dump;
         self.synced = true;
-        let links: Vec<u32> = self
-            .links
-            .iter()
-            .filter(|(_, seen)| seen.dump != dump)
-            .map(|(ifindex, _)| *ifindex)
-            .collect();
+        let links: Vec<u32> =
+            self.links.iter().filter(|(_, seen)| seen.dump != dump).map(|(ifindex, _)| *ifindex).collect();
         for ifindex in links {
             self.link_gone(ifindex, now);
         }
-        let neighbours: Vec<(u32, IpAddr)> = self
-            .neighbours
-            .iter()
-            .filter(|(_, seen)| seen.dump != dump)
-            .map(|(key, _)| *key)
-            .collect();
+        let neighbours: Vec<(u32, IpAddr)> =
+            self.neighbours.iter().filter(|(_, seen)| seen.dump != dump).map(|(key, _)| *key).collect();
         for (ifindex, address) in neighbours {
             self.neighbour_gone(ifindex, address, now);
         }

@@ -23,20 +23,14 @@ impl Table {
                 )));
             }
             Route::Local => {
-                return Some(Err(format!(
-                    "{address} is an address of this host; a backend is another host"
-                )));
+                return Some(Err(format!("{address} is an address of this host; a backend is another host")));
             }
             Route::NotUnicast(kind) => {
-                return Some(Err(format!(
-                    "{address} is a {kind} address, which no single host answers"
-                )));
+                return Some(Err(format!("{address} is a {kind} address, which no single host answers")));
             }
             Route::None(NoRoute::NoMatch) => return Some(Err(format!("no route to {address}"))),
             Route::None(NoRoute::Forbidden(kind)) => {
-                return Some(Err(format!(
-                    "no route to {address}: a route of type {kind} covers it"
-                )));
+                return Some(Err(format!("no route to {address}: a route of type {kind} covers it")));
             }
             Route::None(NoRoute::Other(error)) => {
                 return Some(Err(format!("no route to {address}: the lookup failed: {error}")));
@@ -85,13 +79,7 @@ impl Table {
                 (lower.ifindex, vlan.id)
             }
         };
-        Ok(NextHop {
-            dst_mac: Mac::default(),
-            src_mac,
-            ifindex,
-            vlan,
-            mtu: link.mtu,
-        })
+        Ok(NextHop { dst_mac: Mac::default(), src_mac, ifindex, vlan, mtu: link.mtu })
     }
 
     /// Whether the interface an address is reached through can carry a question.
@@ -105,25 +93,13 @@ impl Table {
 
     /// That nobody answers for an address, in words.
     pub(super) fn silent_text(&self, address: IpAddr) -> String {
-        let protocol = if address.is_ipv4() {
-            "ARP"
-        } else {
-            "neighbour discovery"
-        };
-        let ifindex = self
-            .watches
-            .get(&address)
-            .and_then(Watch::ifindex)
-            .unwrap_or_default();
-        format!(
-            "{address} does not answer {protocol} on {}",
-            self.link_name(ifindex)
-        )
+        let protocol = if address.is_ipv4() { "ARP" } else { "neighbour discovery" };
+        let ifindex = self.watches.get(&address).and_then(Watch::ifindex).unwrap_or_default();
+        format!("{address} does not answer {protocol} on {}", self.link_name(ifindex))
     }
 
     pub(super) fn link_name(&self, ifindex: u32) -> String {
-        self.link_info(ifindex)
-            .map_or_else(|| format!("interface {ifindex}"), |link| link.name.clone())
+        self.link_info(ifindex).map_or_else(|| format!("interface {ifindex}"), |link| link.name.clone())
     }
 
     fn link_info(&self, ifindex: u32) -> Option<&LinkInfo> {

@@ -45,11 +45,7 @@ pub(in crate::lab) fn tls(certificate: &Path) -> Result<Arc<ClientConfig>> {
         .map_err(|e| anyhow::anyhow!("{}: {e}", certificate.display()))?;
     let mut roots = RootCertStore::empty();
     roots.add(certificate)?;
-    Ok(Arc::new(
-        ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_no_client_auth(),
-    ))
+    Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
 }
 
 /// An open connection that can be asked.
@@ -70,47 +66,29 @@ impl Connection {
     /// Opens one; `slow`: it will be read from slowly.
     pub(super) async fn open(target: IpAddr, via: Via, tls: &Arc<ClientConfig>, slow: bool) -> Result<Self> {
         let port = if via == Via::Http { HTTP } else { HTTPS };
-        timeout(
-            PATIENCE,
-            Self::connect(SocketAddr::new(target, port), via, tls, slow),
-        )
-        .await
-        .unwrap_or_else(|_| bail!("connect: nothing within {} s", PATIENCE.as_secs()))
+        timeout(PATIENCE, Self::connect(SocketAddr::new(target, port), via, tls, slow))
+            .await
+            .unwrap_or_else(|_| bail!("connect: nothing within {} s", PATIENCE.as_secs()))
     }
 
     /// The same to any address, without TLS.
     pub(super) async fn open_plain(address: SocketAddr) -> Result<Self> {
         let stream = tcp(address, false).await?;
-        Ok(Self {
-            sender: http_1(TokioIo::new(stream)).await?,
-            host: None,
-        })
+        Ok(Self { sender: http_1(TokioIo::new(stream)).await?, host: None })
     }
 
     async fn connect(address: SocketAddr, via: Via, tls: &Arc<ClientConfig>, slow: bool) -> Result<Self> {
         let stream = tcp(address, slow).await?;
         if via == Via::Http {
-            return Ok(Self {
-                sender: http_1(TokioIo::new(stream)).await?,
-                host: None,
-            });
+            return Ok(Self { sender: http_1(TokioIo::new(stream)).await?, host: None });
         }
         let mut config = (**tls).clone();
-        config.alpn_protocols = vec![if via == Via::H2 {
-            b"h2".to_vec()
-        } else {
-            b"http/1.1".to_vec()
-        }];
+        config.alpn_protocols = vec![if via == Via::H2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
         let name = ServerName::try_from(SERVER_NAME).context("server name")?;
-        let stream = TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await
-            .context("TLS")?;
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.context("TLS")?;
         let io = TokioIo::new(stream);
         let sender = if via == Via::H2 {
-            let (sender, driver) = http2::handshake(TokioExecutor::new(), io)
-                .await
-                .context("HTTP/2")?;
+            let (sender, driver) = http2::handshake(TokioExecutor::new(), io).await.context("HTTP/2")?;
             // Its end is seen by whoever asks next.
             tokio::spawn(async move { drop(driver.await) });
             Sender::Two(sender)
@@ -131,15 +109,8 @@ impl Connection {
         {
             let frame = frame.with_context(|| format!("body: after {at} of {size} bytes"))?;
             let Some(data) = frame.data_ref() else { continue };
-            let wrong = data
-                .iter()
-                .enumerate()
-                .position(|(i, byte)| *byte != object_byte(at + i));
-            ensure!(
-                wrong.is_none(),
-                "body: another byte than sent at {}",
-                at + wrong.unwrap_or(0)
-            );
+            let wrong = data.iter().enumerate().position(|(i, byte)| *byte != object_byte(at + i));
+            ensure!(wrong.is_none(), "body: another byte than sent at {}", at + wrong.unwrap_or(0));
             at += data.len();
             credit += data.len();
             if let Some(pace) = pace {
@@ -170,15 +141,8 @@ impl Connection {
             .and_then(|value| value.to_str().ok()?.parse().ok())
             .context("upload: the origin does not say what came")?;
         // The origin counts the request's head, too.
-        ensure!(
-            (size..size + 4096).contains(&received),
-            "upload: {received} bytes came, {size} were sent"
-        );
-        answer
-            .into_body()
-            .collect()
-            .await
-            .context("upload: the answer's body")?;
+        ensure!((size..size + 4096).contains(&received), "upload: {received} bytes came, {size} were sent");
+        answer.into_body().collect().await.context("upload: the answer's body")?;
         Ok(())
     }
 
@@ -198,11 +162,8 @@ impl Connection {
                 }
                 Sender::Two(sender) => {
                     sender.ready().await.context("connection")?;
-                    let uri = Uri::builder()
-                        .scheme("https")
-                        .authority(SERVER_NAME)
-                        .path_and_query(path)
-                        .build()?;
+                    let uri =
+                        Uri::builder().scheme("https").authority(SERVER_NAME).path_and_query(path).build()?;
                     Box::pin(sender.send_request(request.uri(uri).body(body)?))
                 }
             };
@@ -210,11 +171,7 @@ impl Connection {
             .await
             .with_context(|| format!("request: no answer within {} s", patience.as_secs()))?
             .context("request")?;
-        if let Some(host) = answer
-            .headers()
-            .get("x-cache-host")
-            .and_then(|value| value.to_str().ok())
-        {
+        if let Some(host) = answer.headers().get("x-cache-host").and_then(|value| value.to_str().ok()) {
             self.host = Some(host.to_owned());
         }
         ensure!(answer.status().is_success(), "answer: {}", answer.status());
@@ -223,11 +180,7 @@ impl Connection {
 }
 
 async fn tcp(address: SocketAddr, slow: bool) -> Result<TcpStream> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if slow {
         socket.set_recv_buffer_size(SMALL_BUFFER)?;
     }
@@ -262,21 +215,11 @@ pub(super) struct Upload {
 
 impl Upload {
     fn nothing() -> Self {
-        Self::paced(
-            0,
-            Pace {
-                bytes: 1,
-                pause: Duration::ZERO,
-            },
-        )
+        Self::paced(0, Pace { bytes: 1, pause: Duration::ZERO })
     }
 
     pub(super) fn paced(size: usize, pace: Pace) -> Self {
-        Self {
-            left: size,
-            pace,
-            pausing: None,
-        }
+        Self { left: size, pace, pausing: None }
     }
 }
 

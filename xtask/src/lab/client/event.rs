@@ -87,7 +87,5 @@ impl Request {
 
 /// Now, in an event's terms. Lab and load run on one machine, so on one clock.
 pub(in crate::lab) fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_micros() as u64)
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64)
 }

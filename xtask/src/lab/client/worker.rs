@@ -35,16 +35,10 @@ const KEEPALIVE_LIFE: Duration = Duration::from_secs(6);
 /// After a failure, so that a dead host is not asked in a tight loop.
 const FAILURE_PAUSE: Duration = Duration::from_millis(20);
 /// 10 MiB in 12 s.
-const DOWNLOAD_PACE: Pace = Pace {
-    bytes: 88 << 10,
-    pause: Duration::from_millis(100),
-};
+const DOWNLOAD_PACE: Pace = Pace { bytes: 88 << 10, pause: Duration::from_millis(100) };
 /// 2 MiB in 12 s.
 const UPLOAD_SIZE: usize = 2 << 20;
-const UPLOAD_PACE: Pace = Pace {
-    bytes: 18 << 10,
-    pause: Duration::from_millis(100),
-};
+const UPLOAD_PACE: Pace = Pace { bytes: 18 << 10, pause: Duration::from_millis(100) };
 const UPLOAD_PATIENCE: Duration = Duration::from_secs(40);
 /// Events that wait to be printed; a worker waits when it is full, as the lab that does not read is the one that is slow.
 const QUEUE: usize = 1024;
@@ -63,13 +57,7 @@ struct Worker {
 pub(super) async fn run(target: IpAddr, tls: Arc<ClientConfig>) -> Result<()> {
     let (events, mut queue) = mpsc::channel(QUEUE);
     let (stopper, stop) = watch::channel(false);
-    let worker = Worker {
-        target,
-        tls,
-        events,
-        stop,
-        ids: Arc::default(),
-    };
+    let worker = Worker { target, tls, events, stop, ids: Arc::default() };
     let mut workers = JoinSet::new();
     for n in 0..SHORT {
         workers.spawn(worker.clone().short(n));
@@ -81,11 +69,7 @@ pub(super) async fn run(target: IpAddr, tls: Arc<ClientConfig>) -> Result<()> {
         // Spread over a transfer's time, so that some are young and some are old at any moment.
         let delay = Duration::from_secs(12) * n as u32 / TRANSFERS as u32;
         workers.spawn(worker.clone().transfer(Kind::Download, Via::ALL[n % 3], delay));
-        workers.spawn(
-            worker
-                .clone()
-                .transfer(Kind::Upload, Via::ALL[(n + 1) % 3], delay),
-        );
+        workers.spawn(worker.clone().transfer(Kind::Upload, Via::ALL[(n + 1) % 3], delay));
     }
     drop(worker);
     std::thread::spawn(move || {
@@ -104,10 +88,7 @@ pub(super) async fn run(target: IpAddr, tls: Arc<ClientConfig>) -> Result<()> {
 
 /// One text, for the lab's own questions.
 pub(super) async fn get_once(target: IpAddr, port: u16, path: &str) -> Result<String> {
-    Connection::open_plain(SocketAddr::new(target, port))
-        .await?
-        .text(path)
-        .await
+    Connection::open_plain(SocketAddr::new(target, port)).await?.text(path).await
 }
 
 impl Worker {
@@ -124,11 +105,7 @@ impl Worker {
         let mut n = first;
         while !self.stopped() {
             let via = Via::ALL[n % 3];
-            let (path, size) = if n.is_multiple_of(8) {
-                OBJECTS[1]
-            } else {
-                OBJECTS[0]
-            };
+            let (path, size) = if n.is_multiple_of(8) { OBJECTS[1] } else { OBJECTS[0] };
             n += 1;
             let start = now();
             let mut host = None;
@@ -139,8 +116,7 @@ impl Worker {
                 result
             }
             .await;
-            self.ended(self.id(), Kind::Short, via, host, true, start, result)
-                .await;
+            self.ended(self.id(), Kind::Short, via, host, true, start, result).await;
             sleep(SHORT_PAUSE).await;
         }
     }
@@ -154,8 +130,7 @@ impl Worker {
             let mut connection = match Connection::open(self.target, via, &self.tls, false).await {
                 Ok(connection) => connection,
                 Err(error) => {
-                    self.ended(self.id(), Kind::Keepalive, via, None, true, start, Err(error))
-                        .await;
+                    self.ended(self.id(), Kind::Keepalive, via, None, true, start, Err(error)).await;
                     continue;
                 }
             };
@@ -163,16 +138,8 @@ impl Worker {
             while !self.stopped() && opened.elapsed() < KEEPALIVE_LIFE {
                 let result = connection.get(&format!("/{path}"), size, None).await;
                 let failed = result.is_err();
-                self.ended(
-                    self.id(),
-                    Kind::Keepalive,
-                    via,
-                    connection.host.clone(),
-                    first,
-                    start,
-                    result,
-                )
-                .await;
+                self.ended(self.id(), Kind::Keepalive, via, connection.host.clone(), first, start, result)
+                    .await;
                 if failed {
                     break;
                 }
@@ -198,32 +165,21 @@ impl Worker {
 
     async fn one_transfer(&self, id: u64, kind: Kind, via: Via, host: &mut Option<String>) -> Result<()> {
         let mut connection = Connection::open(self.target, via, &self.tls, kind == Kind::Download).await?;
-        connection
-            .get(&format!("/{}", OBJECTS[0].0), OBJECTS[0].1, None)
-            .await?;
+        connection.get(&format!("/{}", OBJECTS[0].0), OBJECTS[0].1, None).await?;
         host.clone_from(&connection.host);
         if let Some(host) = host.clone() {
             self.tell(Event::Began { id, host, at: now() }).await;
         }
         if kind == Kind::Upload {
             return connection
-                .upload(
-                    "/upload",
-                    Upload::paced(UPLOAD_SIZE, UPLOAD_PACE),
-                    UPLOAD_PATIENCE,
-                )
+                .upload("/upload", Upload::paced(UPLOAD_SIZE, UPLOAD_PACE), UPLOAD_PATIENCE)
                 .await;
         }
         let (path, size) = OBJECTS[2];
-        connection
-            .get(&format!("/{path}"), size, Some(DOWNLOAD_PACE))
-            .await
+        connection.get(&format!("/{path}"), size, Some(DOWNLOAD_PACE)).await
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "it is the event's fields, filled in one place"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "it is the event's fields, filled in one place")]
     async fn ended(
         &self,
         id: u64,
@@ -236,17 +192,7 @@ impl Worker {
     ) {
         let error = result.err().map(|error| format!("{error:#}"));
         let failed = error.is_some();
-        self.tell(Event::Ended(Request {
-            id,
-            kind,
-            via,
-            host,
-            opened,
-            start,
-            end: now(),
-            error,
-        }))
-        .await;
+        self.tell(Event::Ended(Request { id, kind, via, host, opened, start, end: now(), error })).await;
         if failed {
             sleep(FAILURE_PAUSE).await;
         }

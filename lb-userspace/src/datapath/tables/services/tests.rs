@@ -26,11 +26,7 @@ fn vip(n: u16, six: bool) -> Vip {
 fn lookup(bank: &Rc<Bank>, key: &Key, six: bool) -> Option<ServiceRef> {
     let (map, entry) = if six { (MAP6, 4) } else { (MAP4, 2) };
     let mask = (bank.len64(map) / BUCKET - 1) as u32;
-    let (home, alternate) = if six {
-        Key6(*key).buckets()
-    } else {
-        Key4(key[0]).buckets()
-    };
+    let (home, alternate) = if six { Key6(*key).buckets() } else { Key4(key[0]).buckets() };
     let scan = |bucket: u32| {
         let first = (bucket & mask) as usize * BUCKET;
         (first..first + BUCKET)
@@ -40,38 +36,24 @@ fn lookup(bank: &Rc<Bank>, key: &Key, six: bool) -> Option<ServiceRef> {
     };
     let first = unpack(bank.load64(map, (home & mask) as usize * BUCKET + entry - 1));
     let found = scan(home).or_else(|| (first.flags & OVERFLOW != 0).then(|| scan(alternate)).flatten());
-    found.map(|value| ServiceRef {
-        flags: value.flags & !OVERFLOW,
-        ..value
-    })
+    found.map(|value| ServiceRef { flags: value.flags & !OVERFLOW, ..value })
 }
 
 fn table(bank: &Rc<Bank>, six: bool) -> (ServiceTable, u64) {
-    ServiceTable::adopt(bank, if six { MAP6 } else { MAP4 }, 1000, |value| {
-        value.pool < 100
-    })
+    ServiceTable::adopt(bank, if six { MAP6 } else { MAP4 }, 1000, |value| value.pool < 100)
 }
 
 fn wanted(of: impl IntoIterator<Item = u16>, six: bool, pool: u16) -> BTreeMap<Key, ServiceRef> {
-    of.into_iter()
-        .map(|n| (key(&vip(n, six)).1, value(n, pool, UdpClass::Flow)))
-        .collect()
+    of.into_iter().map(|n| (key(&vip(n, six)).1, value(n, pool, UdpClass::Flow))).collect()
 }
 
 #[test]
 fn words_are_laid_out_as_the_shared_types_say() {
-    let entry = ServiceEntry4 {
-        key: 0x0102,
-        value: value(7, 9, UdpClass::Flow),
-    };
+    let entry = ServiceEntry4 { key: 0x0102, value: value(7, 9, UdpClass::Flow) };
     let bytes = entry.as_bytes();
     assert_eq!(bytes[8..], pack(entry.value).to_ne_bytes());
     let addr = |s: &str| s.parse::<std::net::Ipv6Addr>().unwrap();
-    let vip = Vip {
-        addr: addr("2001:db8::1").into(),
-        port: 443,
-        protocol: Protocol::Udp,
-    };
+    let vip = Vip { addr: addr("2001:db8::1").into(), port: 443, protocol: Protocol::Udp };
     assert_eq!(key(&vip).1[0].to_ne_bytes(), addr("2001:db8::1").octets()[..8]);
 }
 
@@ -82,10 +64,7 @@ fn tables_can_be_filled_to_nine_tenths() {
         let (mut table, _) = table(&bank, six);
         let all = wanted(0..entries, six, 1);
         table.apply(&bank, &all).unwrap();
-        assert!(
-            all.iter()
-                .all(|(key, value)| lookup(&bank, key, six) == Some(*value))
-        );
+        assert!(all.iter().all(|(key, value)| lookup(&bank, key, six) == Some(*value)));
     }
 }
 
@@ -119,10 +98,7 @@ fn at_no_store_of_a_change_is_a_service_missing_that_stays() {
             for (key, old) in &before {
                 let found = lookup(&killed, key, six);
                 let new = after.get(key);
-                assert!(
-                    found == Some(*old) || found.as_ref() == new,
-                    "{budget}: {found:?}"
-                );
+                assert!(found == Some(*old) || found.as_ref() == new, "{budget}: {found:?}");
             }
             killed.restarted();
             let (mut table, cleared) = table(&killed, six);
@@ -153,10 +129,7 @@ fn entries_that_no_lookup_finds_or_of_no_pool_are_cleared() {
     bank.poke64(MAP4, at + 1, pack(v));
     let (adopted, cleared) = table(&bank, false);
     assert_eq!((cleared, adopted.len()), (2, 4));
-    assert_eq!(
-        (lookup(&bank, &stray, false), lookup(&bank, &k, false)),
-        (None, None)
-    );
+    assert_eq!((lookup(&bank, &stray, false), lookup(&bank, &k, false)), (None, None));
 }
 
 proptest! {

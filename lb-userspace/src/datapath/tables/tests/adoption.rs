@@ -4,13 +4,7 @@ use super::*;
 use lb_common::slot::Slot;
 
 fn adopt(site: &Site) -> (Tables<Rc<Bank>>, Adopted) {
-    Tables::adopt(
-        Rc::clone(&site.kernel.bank),
-        &small(),
-        settings(),
-        site.kernel.tick,
-    )
-    .unwrap()
+    Tables::adopt(Rc::clone(&site.kernel.bank), &small(), settings(), site.kernel.tick).unwrap()
 }
 
 #[test]
@@ -22,12 +16,7 @@ fn a_restart_finds_everything_and_changes_nothing() {
     let (status, services) = (site.status(), site.tables.services().clone());
     let backends: Vec<_> = site.tables.backends().map(|(i, b)| (i, b.clone())).collect();
     let (tables, adopted) = adopt(&site);
-    let found = Adopted {
-        pools: 1,
-        backends: 6,
-        services: 2,
-        repaired: 0,
-    };
+    let found = Adopted { pools: 1, backends: 6, services: 2, repaired: 0 };
     assert_eq!(adopted, found);
     site.tables = tables;
     let before = site.kernel.bank.stores();
@@ -35,18 +24,9 @@ fn a_restart_finds_everything_and_changes_nothing() {
     assert_eq!(applied.slots_changed, 0);
     assert!(applied.fresh_backends.is_empty() && applied.fresh_services.is_empty());
     assert_eq!(site.kernel.bank.stores(), before);
-    assert_eq!(
-        (site.status().digest, site.tables.services()),
-        (status.digest, &services)
-    );
+    assert_eq!((site.status().digest, site.tables.services()), (status.digest, &services));
     assert_eq!(site.status().in_transition, status.in_transition);
-    assert_eq!(
-        site.tables
-            .backends()
-            .map(|(i, b)| (i, b.clone()))
-            .collect::<Vec<_>>(),
-        backends
-    );
+    assert_eq!(site.tables.backends().map(|(i, b)| (i, b.clone())).collect::<Vec<_>>(), backends);
     site.run(30, "after the restart");
 }
 
@@ -102,10 +82,8 @@ fn slots_that_point_nowhere_belong_to_nobody_until_the_state_is_applied() {
     assert_eq!(adopted.repaired, 3);
     site.tables = tables;
     let state = |slot| {
-        let (slot, base) = (
-            site.kernel.bank.load16(U16Map::Slots, slot),
-            site.kernel.bank.load16(U16Map::Bases, slot),
-        );
+        let (slot, base) =
+            (site.kernel.bank.load16(U16Map::Slots, slot), site.kernel.bank.load16(U16Map::Bases, slot));
         (Slot(slot), base)
     };
     assert_eq!(state(3).0, Slot::stable(0));
@@ -123,12 +101,7 @@ fn pools_that_cannot_be_are_emptied_and_made_anew() {
         w[4..].copy_from_slice(&len.to_ne_bytes());
         u64::from_ne_bytes(w)
     };
-    for bad in [
-        word(1, 61),
-        word(4080, 61),
-        word(u32::MAX - 31, 64),
-        word(0, u32::MAX),
-    ] {
+    for bad in [word(1, 61), word(4080, 61), word(u32::MAX - 31, 64), word(0, u32::MAX)] {
         let mut site = Site::new(desired(61, 0..4));
         site.kernel.bank.poke64(U64Map::Pools, 0, bad);
         let (tables, adopted) = adopt(&site);
@@ -140,11 +113,7 @@ fn pools_that_cannot_be_are_emptied_and_made_anew() {
     // Overlapping, and one id twice.
     let mut site = Site::new(desired(61, 0..4));
     let id = site.kernel.bank.load64(U64Map::Pools, 1);
-    for (index, range, id) in [
-        (1, word(32, 32), 77),
-        (2, word(96, 32), id),
-        (3, word(128, 32), 0),
-    ] {
+    for (index, range, id) in [(1, word(32, 32), 77), (2, word(96, 32), id), (3, word(128, 32), 0)] {
         site.kernel.bank.poke64(U64Map::Pools, index * 2, range);
         site.kernel.bank.poke64(U64Map::Pools, index * 2 + 1, id);
     }
@@ -152,10 +121,7 @@ fn pools_that_cannot_be_are_emptied_and_made_anew() {
     assert_eq!((adopted.repaired, adopted.pools), (3, 2));
     site.tables = tables;
     site.apply();
-    assert_eq!(
-        site.tables.pools().collect::<Vec<_>>(),
-        vec![(0, &pool_name("text"))]
-    );
+    assert_eq!(site.tables.pools().collect::<Vec<_>>(), vec![(0, &pool_name("text"))]);
 }
 
 #[test]
@@ -170,17 +136,11 @@ fn what_somebody_else_writes_is_put_back_and_counted() {
     let mut site = Site::new(desired(251, 0..6));
     site.open(500);
     site.change(|d| set(d, 2, Disposition::Draining));
-    let moving = (0..251)
-        .find(|slot| Slot(site.kernel.bank.load16(U16Map::Slots, *slot)).in_transition())
-        .unwrap();
+    let moving =
+        (0..251).find(|slot| Slot(site.kernel.bank.load16(U16Map::Slots, *slot)).in_transition()).unwrap();
     site.kernel.bank.poke16(U16Map::Slots, (moving + 1) % 251, 17);
     site.kernel.bank.poke16(U16Map::Bases, moving, 5);
-    for map in [
-        U64Map::Services4,
-        U64Map::Services6,
-        U64Map::Pools,
-        U64Map::Backends,
-    ] {
+    for map in [U64Map::Services4, U64Map::Services6, U64Map::Pools, U64Map::Backends] {
         site.kernel.bank.poke64(map, 3, 0x1234);
     }
     assert_eq!(site.rest(1)[0].drift_repaired, 6);

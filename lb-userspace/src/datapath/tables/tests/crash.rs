@@ -14,11 +14,8 @@ fn survives(site: &Site, change: impl Fn(&mut Desired), exempt: &BTreeSet<u64>, 
             Tables::adopt(Rc::clone(&bank), &small(), settings(), site.kernel.tick).unwrap();
         tables.apply(&site.desired, site.kernel.tick);
         tables.apply(&wanted, site.kernel.tick);
-        let kernel = Kernel {
-            bank: Rc::clone(&bank),
-            tick: site.kernel.tick.wrapping_add(1),
-            pin_idle: IDLE,
-        };
+        let kernel =
+            Kernel { bank: Rc::clone(&bank), tick: site.kernel.tick.wrapping_add(1), pin_idle: IDLE };
         let mut after = Site {
             kernel,
             tables,
@@ -30,18 +27,12 @@ fn survives(site: &Site, change: impl Fn(&mut Desired), exempt: &BTreeSet<u64>, 
         let stores = bank.stores();
         let check = |site: &Site, when: &str| {
             let moved: Vec<u64> = site.talk().difference(exempt).copied().collect();
-            assert!(
-                moved.is_empty(),
-                "{name}, killed after {budget} of {stores} stores, {when}: {moved:x?}"
-            );
+            assert!(moved.is_empty(), "{name}, killed after {budget} of {stores} stores, {when}: {moved:x?}");
         };
         check(&after, "before the restart");
         bank.restarted();
         let (tables, adopted) = Tables::adopt(bank, &small(), settings(), after.kernel.tick).unwrap();
-        assert_eq!(
-            adopted.repaired, 0,
-            "{name}, killed after {budget} of {stores} stores"
-        );
+        assert_eq!(adopted.repaired, 0, "{name}, killed after {budget} of {stores} stores");
         after.tables = tables;
         check(&after, "adopted");
         after.apply();
@@ -57,11 +48,7 @@ fn survives(site: &Site, change: impl Fn(&mut Desired), exempt: &BTreeSet<u64>, 
         let (_, after) = run(budget);
         let (got, want) = (after.status(), end.status());
         let slots = |s: &PoolStatus| s.backends.values().map(|b| b.slots).collect::<Vec<_>>();
-        assert_eq!(
-            (&got.digest, slots(&got)),
-            (&want.digest, slots(&want)),
-            "{name} {budget}"
-        );
+        assert_eq!((&got.digest, slots(&got)), (&want.digest, slots(&want)), "{name} {budget}");
     }
     assert!(stores > 0, "{name} changes something");
     end
@@ -77,19 +64,9 @@ fn a_daemon_killed_between_any_two_stores_leaves_tables_that_forward_right() {
         site.run(3, "between changes");
         site
     };
-    site = talk(survives(
-        &site,
-        |d| set(d, 0, Disposition::Draining),
-        &nobody,
-        "drain",
-    ));
+    site = talk(survives(&site, |d| set(d, 0, Disposition::Draining), &nobody, "drain"));
     let dead = BTreeSet::from([id("text", 1)]);
-    site = survives(
-        &site,
-        |d| set(d, 1, Disposition::Down),
-        &dead,
-        "down during a drain",
-    );
+    site = survives(&site, |d| set(d, 1, Disposition::Down), &dead, "down during a drain");
     site.flows.retain(|f| !dead.contains(&f.owner));
     site = talk(site);
     site = talk(survives(
@@ -115,8 +92,7 @@ fn a_daemon_killed_between_any_two_stores_leaves_tables_that_forward_right() {
         &site,
         |d| {
             d.pools.insert(pool_name("upload"), pool(61, 0..3));
-            d.services
-                .insert("upload".parse().unwrap(), service("upload", 80));
+            d.services.insert("upload".parse().unwrap(), service("upload", 80));
         },
         &nobody,
         "a second pool",
@@ -146,11 +122,7 @@ fn a_first_start_killed_anywhere_can_be_repeated() {
         let (mut tables, adopted) = Tables::adopt(Rc::clone(&killed), &small(), settings(), 1).unwrap();
         assert_eq!(adopted.repaired, 0);
         assert!(tables.apply(&wanted, 1).problem.is_none());
-        let kernel = Kernel {
-            bank: killed,
-            tick: 1,
-            pin_idle: IDLE,
-        };
+        let kernel = Kernel { bank: killed, tick: 1, pin_idle: IDLE };
         let owners: BTreeSet<u64> = (0..500).map(|n| kernel.packet(0, mix(n), true)).collect();
         assert_eq!(owners, (0..5).map(|n| id("text", n)).collect(), "{budget}");
     }

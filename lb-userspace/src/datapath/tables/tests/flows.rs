@@ -8,10 +8,7 @@ fn a_rolling_drain_of_every_backend_moves_no_flow() {
     site.open(3000);
     for n in 0..8 {
         site.change(|d| set(d, n, Disposition::Draining));
-        assert!(
-            !site.owners().contains(&id("text", n)),
-            "a draining backend gets no new connection"
-        );
+        assert!(!site.owners().contains(&id("text", n)), "a draining backend gets no new connection");
         site.run(15, "draining");
         site.change(|d| set(d, n, Disposition::Serving));
         site.run(6, "pooled again");
@@ -70,11 +67,7 @@ fn pins_to_a_dead_backend_are_purged() {
     let dead = id("text", 1);
     site.change(|d| set(d, 1, Disposition::Down));
     assert_eq!(pinned(&site, 1), 0);
-    assert!(
-        site.flows
-            .iter()
-            .all(|f| site.kernel.packet(0, f.hash, false) != dead)
-    );
+    assert!(site.flows.iter().all(|f| site.kernel.packet(0, f.hash, false) != dead));
     site.flows.retain(|f| f.owner != dead);
     site.run(10, "after the purge");
 }
@@ -116,12 +109,7 @@ fn weights_additions_and_removals_move_no_flow() {
     });
     assert!(!site.owners().contains(&id("text", 1)));
     site.run(30, "removed");
-    let names = |site: &Site| {
-        site.tables
-            .backends()
-            .map(|(_, id)| id.backend.clone())
-            .collect::<Vec<_>>()
-    };
+    let names = |site: &Site| site.tables.backends().map(|(_, id)| id.backend.clone()).collect::<Vec<_>>();
     assert!(names(&site).contains(&backend_name(1)), "it still has flows");
     site.flows.clear();
     let released: Vec<u16> = site.rest(IDLE + 6).into_iter().flat_map(|s| s.released).collect();
@@ -173,11 +161,7 @@ fn a_table_of_another_size_keeps_nearly_all_flows() {
     let mut site = Site::new(desired(61, 0..4));
     site.open(2000);
     site.change(|d| text(d).slots = 1021);
-    let moved = site
-        .flows
-        .iter()
-        .filter(|f| site.kernel.packet(0, f.hash, false) != f.owner)
-        .count();
+    let moved = site.flows.iter().filter(|f| site.kernel.packet(0, f.hash, false) != f.owner).count();
     // Only the new slots that lie across the border of two old ones.
     assert!(moved < 2000 / 16, "{moved}");
     assert_eq!(site.status().slots, 1021);
@@ -188,14 +172,7 @@ fn a_changed_mac_address_is_one_store_and_an_unknown_one_none() {
     let mut site = Site::new(desired(61, 0..4));
     let before = site.kernel.bank.stores();
     let hop = |d: &mut Desired| {
-        text(d)
-            .backends
-            .get_mut(&backend_name(2))
-            .unwrap()
-            .next_hop
-            .as_mut()
-            .unwrap()
-            .dst_mac = Mac([6; 6]);
+        text(d).backends.get_mut(&backend_name(2)).unwrap().next_hop.as_mut().unwrap().dst_mac = Mac([6; 6]);
     };
     site.change(hop);
     assert_eq!(site.kernel.bank.stores(), before + 1);

@@ -46,12 +46,7 @@ fn freed_ranges_and_indices_rest_and_are_used_again() {
         d
     };
     site.desired = other("b");
-    assert!(
-        site.tables
-            .apply(&site.desired, site.kernel.tick)
-            .problem
-            .is_none()
-    );
+    assert!(site.tables.apply(&site.desired, site.kernel.tick).problem.is_none());
     site.desired = other("c");
     assert_eq!(full(&site.tables.apply(&site.desired, site.kernel.tick)), "slots");
     site.rest(GRACE as u16);
@@ -78,9 +73,7 @@ fn too_many_pools_leave_the_first_ones_served() {
 fn too_many_services_leave_the_others_served() {
     let mut site = Site::new(desired(61, 0..2));
     for port in 0..16 {
-        site.desired
-            .services
-            .insert(format!("s{port}").parse().unwrap(), service("text", port));
+        site.desired.services.insert(format!("s{port}").parse().unwrap(), service("text", port));
     }
     let applied = site.tables.apply(&site.desired, site.kernel.tick);
     assert_eq!(full(&applied), "services");

@@ -1,0 +1,284 @@
+//! The data plane's own thread: makes the kernel's tables equal to the latest wanted state, and tends them once a tick.
+//!
+//! It owns the tables; nobody else writes them. A rebuild of a large pool takes milliseconds, so it happens here and not where checks and commands are
+//! served. Its input is a level (`watch`): a state that is overtaken by a newer one before it is applied is never seen.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lb_common::{ABI_VERSION, hash::HashKey, names};
+use tokio::sync::watch;
+
+use super::{
+    Attachment, Desired, Error, Status,
+    attach::{self, Attached},
+    digest, kernel,
+    live::{Live, Names},
+    mapped::Mapped,
+    object::{MAX_PIN_IDLE, Object},
+    tables::{Adopted, Applied, Settings, Tables},
+};
+use crate::model::{BackendId, Config, Disposition, Limits, XdpMode};
+
+/// What the data plane is started with; changing it needs a restart.
+#[derive(Debug)]
+pub struct Options {
+    /// Interfaces to attach to.
+    pub interfaces: Vec<String>,
+    /// How.
+    pub mode: XdpMode,
+    /// Table sizes.
+    pub limits: Limits,
+    /// The cluster's secret.
+    pub secret: [u8; 32],
+    /// Where maps and links are pinned.
+    pub dir: PathBuf,
+}
+
+/// A data plane with its tables open and nothing attached yet.
+#[derive(Debug)]
+pub struct Engine {
+    options: Options,
+    object: Arc<Object>,
+    tables: Tables<Mapped>,
+    live: Arc<Live>,
+    attached: Vec<Attached>,
+    status: Status,
+    quiet: BTreeMap<u16, Activity>,
+    out: watch::Sender<Arc<Status>>,
+    /// What a predecessor left in the kernel.
+    pub adopted: Adopted,
+}
+
+/// When a backend last got a packet.
+#[derive(Debug)]
+struct Activity {
+    packets: u64,
+    last: Option<Instant>,
+}
+
+impl Engine {
+    /// Loads the object, adopting the tables that a predecessor of the same ABI left, and verifies the programs.
+    pub fn open(options: Options) -> Result<Self, Error> {
+        let tables_dir = options.dir.join(format!("tables_v{ABI_VERSION}"));
+        std::fs::create_dir_all(&tables_dir).map_err(|e| {
+            kernel(
+                format!("creating {} (is bpffs mounted? mount -t bpf bpf /sys/fs/bpf)", tables_dir.display()),
+                e,
+            )
+        })?;
+        let object = Object::load(&options.limits, HashKey::from_secret(&options.secret), Some(&tables_dir))?;
+        let now = object.now()?;
+        let settings = Settings {
+            seed: digest::seed(&options.secret),
+            tick: object.clock.tick(),
+            pin_idle: MAX_PIN_IDLE as u16,
+        };
+        let (tables, adopted) = Tables::adopt(Mapped::new(&object)?, &object.limits(), settings, now)
+            .map_err(|e| kernel(format!("adopting the tables below {}", tables_dir.display()), e))?;
+        if adopted.repaired > 0 {
+            tracing::warn!(
+                repaired = adopted.repaired,
+                "the tables found in the kernel had entries that could not be right"
+            );
+        }
+        let object = Arc::new(object);
+        let live = Arc::new(Live::new(object.clone())?);
+        Ok(Self {
+            options,
+            object,
+            tables,
+            live,
+            attached: Vec::new(),
+            status: Status::default(),
+            quiet: BTreeMap::new(),
+            out: watch::Sender::new(Arc::default()),
+            adopted,
+        })
+    }
+
+    /// The reading side.
+    pub fn reader(&self) -> Arc<Live> {
+        self.live.clone()
+    }
+
+    /// Follows what the kernel has.
+    pub fn status(&self) -> watch::Receiver<Arc<Status>> {
+        self.out.subscribe()
+    }
+
+    /// What the tables of a predecessor do with each backend of `config` they know.
+    pub fn adopted_backends(&self, config: &Config) -> Vec<(BackendId, Disposition)> {
+        let mut found = Vec::new();
+        for pool in config.pools.values() {
+            for backend in pool.backends.values() {
+                let id = digest::backend_id(&pool.name, &backend.name, backend.address);
+                if let Some(disposition) = self.tables.disposition(id) {
+                    found.push((
+                        BackendId { pool: pool.name.clone(), backend: backend.name.clone() },
+                        disposition,
+                    ));
+                }
+            }
+        }
+        found
+    }
+
+    /// Makes the tables equal to `desired`, and attaches the program if it is not attached yet: it never runs on tables that are not
+    /// whole.
+    pub fn apply(&mut self, desired: &Desired) -> Result<(), Error> {
+        let now = self.object.now()?;
+        let began = Instant::now();
+        let applied = self.tables.apply(desired, now);
+        self.reset_counters(&applied)?;
+        if applied.slots_changed > 0 {
+            tracing::debug!(slots = applied.slots_changed, took = ?began.elapsed(), revision = desired.revision, "tables written");
+        }
+        self.status.problem = applied.problem.map(|e| {
+            tracing::error!(error = %e, "the tables cannot hold all that is configured");
+            e.to_string()
+        });
+        self.status.revision = desired.revision;
+        if self.attached.is_empty() {
+            self.attach()?;
+        }
+        self.publish(true);
+        Ok(())
+    }
+
+    /// A tick's work.
+    pub fn sweep(&mut self) -> Result<(), Error> {
+        let now = self.object.now()?;
+        let swept = self.tables.sweep(now);
+        if swept.drift_repaired > 0 {
+            tracing::error!(
+                entries = swept.drift_repaired,
+                "somebody else changed the kernel's tables; repaired"
+            );
+        }
+        if swept.cut > 0 || swept.backends_cut > 0 {
+            tracing::warn!(
+                slots = swept.cut,
+                backends = swept.backends_cut,
+                "drain_timeout: remaining flows were given up"
+            );
+        }
+        self.status.drift_repaired += swept.drift_repaired;
+        self.observe()?;
+        self.publish(!swept.released.is_empty());
+        Ok(())
+    }
+
+    /// Runs until the sender of wanted states is gone. `on_error` hears of what the kernel refused; the work goes on.
+    pub fn run(mut self, mut desired: watch::Receiver<Arc<Desired>>, on_error: &dyn Fn(Error)) {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
+            on_error(kernel("starting the data plane's thread".into(), std::io::Error::last_os_error()));
+            return;
+        };
+        runtime.block_on(async {
+            let mut tick = tokio::time::interval(Duration::from_secs(1));
+            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                let done = tokio::select! {
+                    biased;
+                    changed = desired.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        let wanted = desired.borrow_and_update().clone();
+                        self.apply(&wanted)
+                    }
+                    _ = tick.tick() => self.sweep(),
+                };
+                if let Err(e) = done {
+                    on_error(e);
+                }
+            }
+        });
+    }
+
+    fn attach(&mut self) -> Result<(), Error> {
+        let Options { interfaces, mode, dir, .. } = &self.options;
+        attach::detach_others(interfaces, *mode, dir)?;
+        let mut attached = Vec::new();
+        for interface in interfaces {
+            let one = attach::attach(&self.object, interface, *mode, dir)?;
+            tracing::info!(interface, mode = one.about.mode, driver = one.about.driver, "attached");
+            attached.push(one);
+        }
+        self.status.attachments =
+            attached.iter().map(|a: &Attached| a.about.clone()).collect::<Vec<Attachment>>();
+        self.attached = attached;
+        Ok(())
+    }
+
+    /// An index that had another owner begins at zero: nobody's packets are counted as somebody else's.
+    fn reset_counters(&self, applied: &Applied) -> Result<(), Error> {
+        for (map, fresh) in [
+            (names::SERVICE_COUNTERS, &applied.fresh_services),
+            (names::BACKEND_COUNTERS, &applied.fresh_backends),
+        ] {
+            for index in fresh {
+                self.object.clear_counters(map, u32::from(*index))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notices which backends got packets since the last tick.
+    fn observe(&mut self) -> Result<(), Error> {
+        let names = self.live.names();
+        let Some(highest) = names.backends.keys().next_back() else { return Ok(()) };
+        let packets = self.live.backend_packets(*highest)?;
+        let now = Instant::now();
+        self.quiet.retain(|index, _| names.backends.contains_key(index));
+        for index in names.backends.keys() {
+            let Some(seen) = packets.get(usize::from(*index)).copied() else { continue };
+            self.quiet
+                .entry(*index)
+                .and_modify(|a| {
+                    if a.packets != seen {
+                        (a.packets, a.last) = (seen, Some(now));
+                    }
+                })
+                // Packets before we looked: after a restart nobody knows when, so the silence begins now.
+                .or_insert(Activity { packets: seen, last: (seen > 0).then_some(now) });
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, names_changed: bool) {
+        let mut pools = self.tables.status();
+        let now = Instant::now();
+        for (index, BackendId { pool, backend }) in self.tables.backends() {
+            let Some(status) = pools.get_mut(pool).and_then(|p| p.backends.get_mut(backend)) else {
+                continue;
+            };
+            let quiet = self.quiet.get(&index).and_then(|a| a.last).map(|last| (now - last).as_secs());
+            // Two records of one name (it got another address): the busier one speaks.
+            status.quiet_for = match (status.quiet_for, quiet) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+        }
+        self.status.pools = pools;
+        let names = names_changed.then(|| Names {
+            services: self.tables.services().iter().map(|(name, i)| (*i, name.clone())).collect(),
+            pools: self.tables.pools().map(|(i, name)| (i, name.clone())).collect(),
+            backends: self.tables.backends().map(|(i, id)| (i, id.clone())).collect(),
+            slots: self.status.pools.iter().map(|(name, p)| (name.clone(), p.slots)).collect(),
+        });
+        let status = Arc::new(self.status.clone());
+        self.live.publish(names, status.clone());
+        self.out.send_replace(status);
+    }
+}
+
+/// Takes the program off every interface and forgets the tables.
+pub fn detach(dir: &std::path::Path) -> Result<(), Error> {
+    attach::detach_all(dir)
+}
