@@ -1,6 +1,6 @@
 //! The watcher against the real kernel, in namespaces.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, io::Write, net::IpAddr, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -341,6 +341,58 @@ fn a_cache_host_set_up_by_our_script_holds_the_vips_and_answers_for_none() {
         let (code, removed) = setup(&["--remove"]);
         assert_eq!((code, removed.lines().count()), (Some(0), 2), "{removed}");
         assert_eq!(peer.output(VIP_SETUP, &["203.0.113.0/24"]).0, Some(2));
+        watched.finish().await;
+    });
+}
+
+/// Notifications the kernel dropped on this namespace's netlink sockets.
+fn dropped_notifications() -> u64 {
+    let table =
+        std::fs::read_to_string("/proc/thread-self/net/netlink").expect("the list of netlink sockets");
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().nth(8)?.parse::<u64>().ok())
+        .sum()
+}
+
+#[test]
+fn what_was_missed_in_a_flood_of_notifications_is_made_up_for() {
+    in_namespace(async || {
+        let peer = peer();
+        peer.sysctl("net/ipv4/conf/v1/arp_notify", "1");
+        let mut watched = Watched::new(&["10.0.0.1"]);
+        watched.next_hop("10.0.0.1").await;
+        // All of this happens without an await, so the watcher cannot read.
+        let mut batch = tempfile::NamedTempFile::new().expect("a file");
+        for n in 0..40_000u32 {
+            let other = std::net::Ipv4Addr::from(0x0a02_0000 + n);
+            writeln!(
+                batch,
+                "neigh replace {other} lladdr 02:00:00:00:01:01 nud permanent dev v0"
+            )
+            .expect("a line");
+        }
+        ip(&format!("-batch {}", batch.path().display()));
+        assert!(
+            dropped_notifications() > 0,
+            "the flood was too small to overflow the buffer"
+        );
+        peer.ip("link set v1 address 02:00:00:00:00:02");
+        watched
+            .until("10.0.0.1", |hop| {
+                hop.as_ref()
+                    .is_ok_and(|hop| hop.dst_mac == Mac([2, 0, 0, 0, 0, 2]))
+            })
+            .await;
+        // And it listens on.
+        peer.ip("link set v1 address 02:00:00:00:00:03");
+        watched
+            .until("10.0.0.1", |hop| {
+                hop.as_ref()
+                    .is_ok_and(|hop| hop.dst_mac == Mac([2, 0, 0, 0, 0, 3]))
+            })
+            .await;
         watched.finish().await;
     });
 }
