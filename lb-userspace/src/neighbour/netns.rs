@@ -82,6 +82,20 @@ impl Peer {
         run(self.enter().args(["sh", "-c", &format!("echo {value} > /proc/sys/{name}")]));
     }
 
+    /// Runs a program in the peer's namespace: its exit code and what it printed.
+    pub(crate) fn output(&self, program: &str, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = self
+            .enter()
+            .arg(program)
+            .args(arguments)
+            .output()
+            .expect("a program to run");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
+    }
+
     fn enter(&self) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["-t", &self.0.id().to_string(), "-n"]);

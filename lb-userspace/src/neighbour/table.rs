@@ -34,7 +34,7 @@ const REFRESH: Duration = Duration::from_secs(20);
 /// Pause between a route change and the lookup, as changes come in bursts.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 /// Every route is looked up again this often, in case a change was not announced.
-const RECHECK: Duration = Duration::from_secs(60);
+const RECHECK: Duration = Duration::from_mins(1);
 /// Timers handled in one [`Table::tick`].
 const TIMERS_AT_ONCE: usize = 256;
 
