@@ -113,6 +113,34 @@ async fn a_reset_is_a_failure_at_once_and_the_way_back_takes_seconds() {
     assert!((710..740).contains(&attempts), "{attempts} attempts in an hour, so one in 5 s");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_failed_check_on_request_gives_the_old_connection_up() {
+    let opened = Arc::new(AtomicUsize::new(0));
+    let counter = opened.clone();
+    let (checker, mut events, _stop) = checker(8, move |_| {
+        let first = counter.fetch_add(1, Ordering::Relaxed) == 0;
+        async move {
+            if first {
+                Ok(lost_after(SECOND * 9999, Loss::Closed))
+            } else {
+                Err(ProbeError::Refused)
+            }
+        }
+    });
+    let target = idle(80);
+    checker.set_targets(&only(&target));
+    assert_eq!(events.recv().await.unwrap().verdict, Verdict::Up);
+    let results = checker.check_now([target.clone()]).await;
+    assert_eq!(results, [(target.clone(), Err(ProbeError::Refused))]);
+    assert_eq!(events.recv().await.unwrap().verdict, Verdict::Down);
+    sleep(SECOND * 60).await;
+    assert!(
+        events.try_recv().is_err(),
+        "the connection from before does not bring it up again"
+    );
+    assert!(opened.load(Ordering::Relaxed) > 10, "it is tried again and again");
+}
+
 /// A real checker on one `idle` target of a real listener.
 async fn real() -> (TcpListener, Checker, mpsc::Receiver<HealthEvent>, CheckTarget) {
     let listener = TcpListener::bind((LOOPBACK, 0)).await.unwrap();
