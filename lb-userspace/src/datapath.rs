@@ -23,6 +23,9 @@ use crate::model::{
     BackendId, BackendName, Disposition, NextHop, PoolName, ServiceName, UdpClass, Vip, Weight,
 };
 
+/// Version of the kernel tables' layout: a daemon of the same version adopts what it finds.
+pub const ABI: u32 = lb_common::ABI_VERSION;
+
 /// The whole wanted state of the data plane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {

@@ -86,10 +86,7 @@ fn assert_section(target: &str, from: &str) {
 fn alerts_use_metrics_that_exist() {
     let alerts = read("deploy/prometheus/alerts.yml");
     for metric in words(&alerts, "lb_") {
-        assert!(
-            METRICS.contains(&metric),
-            "alerts.yml uses {metric}, which lbd does not export"
-        );
+        assert!(METRICS.contains(&metric), "alerts.yml uses {metric}, which lbd does not export");
     }
 }
 
@@ -117,11 +114,7 @@ fn the_guides_link_to_sections_that_exist() {
     for guide in ["operations.md", "troubleshooting.md", "migrate-from-pybal.md"] {
         let text = read(&format!("docs/{guide}"));
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let target = if link.starts_with('#') {
-                format!("{guide}{link}")
-            } else {
-                link.to_owned()
-            };
+            let target = if link.starts_with('#') { format!("{guide}{link}") } else { link.to_owned() };
             assert_section(&format!("docs/{target}"), guide);
         }
     }
@@ -135,10 +128,7 @@ fn the_unit_asks_for_the_rights_that_are_needed_and_no_more() {
             .find_map(|line| line.strip_prefix(key).and_then(|rest| rest.strip_prefix('=')))
             .unwrap_or_else(|| panic!("{key} is not set"))
     };
-    assert_eq!(
-        value("CapabilityBoundingSet"),
-        "CAP_BPF CAP_NET_ADMIN CAP_PERFMON"
-    );
+    assert_eq!(value("CapabilityBoundingSet"), "CAP_BPF CAP_NET_ADMIN CAP_PERFMON");
     assert_eq!(value("Type"), "notify", "notify-reload needs systemd 253");
     assert_eq!(value("ExecReload"), "/bin/kill -HUP $MAINPID");
     // bpf(2) is not in @system-service.

@@ -1,1 +1,5 @@
-fn main() {}
+//! The load balancer's daemon.
+
+fn main() -> std::process::ExitCode {
+    lb_userspace::daemon::main()
+}

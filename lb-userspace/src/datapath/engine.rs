@@ -173,32 +173,49 @@ impl Engine {
         Ok(())
     }
 
-    /// Runs until the sender of wanted states is gone. `on_error` hears of what the kernel refused; the work goes on.
-    pub fn run(mut self, mut desired: watch::Receiver<Arc<Desired>>, on_error: &dyn Fn(Error)) {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
-            on_error(kernel("starting the data plane's thread".into(), std::io::Error::last_os_error()));
-            return;
-        };
+    /// Runs until the sender of wanted states is gone. A failure before the program is attached ends it: there is nothing to stand by
+    /// for. Later ones are logged and tried again with the next tick.
+    pub fn run(mut self, mut desired: watch::Receiver<Arc<Desired>>) -> Result<(), Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|e| kernel("starting the data plane's thread".into(), e))?;
         runtime.block_on(async {
             let mut tick = tokio::time::interval(Duration::from_secs(1));
             tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            let mut again = false;
             loop {
                 let done = tokio::select! {
                     biased;
                     changed = desired.changed() => {
                         if changed.is_err() {
-                            return;
+                            return Ok(());
                         }
-                        let wanted = desired.borrow_and_update().clone();
-                        self.apply(&wanted)
+                        self.take(&mut desired)
                     }
-                    _ = tick.tick() => self.sweep(),
+                    _ = tick.tick() => {
+                        // What rested may have become free, and what failed may work now.
+                        let retried = if again { self.take(&mut desired) } else { Ok(()) };
+                        retried.and_then(|()| self.sweep())
+                    }
                 };
+                again = self.status.problem.is_some();
                 if let Err(e) = done {
-                    on_error(e);
+                    if self.attached.is_empty() {
+                        return Err(e);
+                    }
+                    tracing::error!(error = %e, "the kernel refused a change of the tables; trying again");
+                    self.status.problem = Some(e.to_string());
+                    self.publish(false);
+                    again = true;
                 }
             }
-        });
+        })
+    }
+
+    fn take(&mut self, desired: &mut watch::Receiver<Arc<Desired>>) -> Result<(), Error> {
+        let wanted = desired.borrow_and_update().clone();
+        self.apply(&wanted)
     }
 
     fn attach(&mut self) -> Result<(), Error> {

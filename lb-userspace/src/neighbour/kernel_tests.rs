@@ -276,33 +276,21 @@ fn a_cache_host_set_up_by_our_script_holds_the_vips_and_answers_for_none() {
         assert_eq!((code, missing.lines().count()), (Some(1), 4), "{missing}");
         let (code, done) = setup(&[]);
         assert_eq!((code, done.lines().count()), (Some(0), 4), "{done}");
-        assert_eq!(
-            setup(&[]),
-            (Some(0), String::new()),
-            "the second time there is nothing to do"
-        );
+        assert_eq!(setup(&[]), (Some(0), String::new()), "the second time there is nothing to do");
         assert_eq!(setup(&["--check"]), (Some(0), String::new()));
 
         // The host itself answers, its VIPs do not.
         let mut watched = Watched::new(&["10.0.0.1"]);
         watched.next_hop("10.0.0.1").await;
         watched.addresses.send_replace([address(vips[0])].into());
-        assert_eq!(
-            watched.reason(vips[0]).await,
-            "203.0.113.10 does not answer ARP on v0"
-        );
+        assert_eq!(watched.reason(vips[0]).await, "203.0.113.10 does not answer ARP on v0");
         watched.addresses.send_replace([address(vips[1])].into());
-        assert_eq!(
-            watched.reason(vips[1]).await,
-            "2001:db8::10 does not answer neighbour discovery on v0"
-        );
+        assert_eq!(watched.reason(vips[1]).await, "2001:db8::10 does not answer neighbour discovery on v0");
 
         // What the script prevents: with the kernel's defaults the host draws the VIP's traffic.
         peer.sysctl("net/ipv4/conf/all/arp_ignore", "0");
         watched.addresses.send_replace([address(vips[0])].into());
-        watched
-            .until(vips[0], |hop| hop.as_ref().is_ok_and(|hop| hop.dst_mac == MAC))
-            .await;
+        watched.until(vips[0], |hop| hop.as_ref().is_ok_and(|hop| hop.dst_mac == MAC)).await;
 
         let (code, removed) = setup(&["--remove"]);
         assert_eq!((code, removed.lines().count()), (Some(0), 2), "{removed}");
@@ -315,11 +303,7 @@ fn a_cache_host_set_up_by_our_script_holds_the_vips_and_answers_for_none() {
 fn dropped_notifications() -> u64 {
     let table =
         std::fs::read_to_string("/proc/thread-self/net/netlink").expect("the list of netlink sockets");
-    table
-        .lines()
-        .skip(1)
-        .filter_map(|line| line.split_whitespace().nth(8)?.parse::<u64>().ok())
-        .sum()
+    table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(8)?.parse::<u64>().ok()).sum()
 }
 
 #[test]
@@ -332,27 +316,17 @@ fn what_was_missed_in_a_flood_of_notifications_is_made_up_for() {
         let mut batch = tempfile::NamedTempFile::new().expect("a file");
         for n in 0..40_000u32 {
             let other = std::net::Ipv4Addr::from(0x0a02_0000 + n);
-            writeln!(
-                batch,
-                "neigh replace {other} lladdr 02:00:00:00:01:01 nud permanent dev v0"
-            )
-            .expect("a line");
+            writeln!(batch, "neigh replace {other} lladdr 02:00:00:00:01:01 nud permanent dev v0")
+                .expect("a line");
         }
         ip(&format!("-batch {}", batch.path().display()));
-        assert!(
-            dropped_notifications() > 0,
-            "the flood was too small to overflow the buffer"
-        );
+        assert!(dropped_notifications() > 0, "the flood was too small to overflow the buffer");
         // The kernel says this once: who misses it never hears of it again.
         ip("link set v0 mtu 1300");
-        watched
-            .until("10.0.0.1", |hop| hop.as_ref().is_ok_and(|hop| hop.mtu == 1300))
-            .await;
+        watched.until("10.0.0.1", |hop| hop.as_ref().is_ok_and(|hop| hop.mtu == 1300)).await;
         // And it listens on.
         ip("link set v0 mtu 1200");
-        watched
-            .until("10.0.0.1", |hop| hop.as_ref().is_ok_and(|hop| hop.mtu == 1200))
-            .await;
+        watched.until("10.0.0.1", |hop| hop.as_ref().is_ok_and(|hop| hop.mtu == 1200)).await;
         watched.finish().await;
     });
 }

@@ -84,16 +84,8 @@ impl Peer {
 
     /// Runs a program in the peer's namespace: its exit code and what it printed.
     pub(crate) fn output(&self, program: &str, arguments: &[&str]) -> (Option<i32>, String) {
-        let output = self
-            .enter()
-            .arg(program)
-            .args(arguments)
-            .output()
-            .expect("a program to run");
-        (
-            output.status.code(),
-            String::from_utf8_lossy(&output.stdout).into_owned(),
-        )
+        let output = self.enter().arg(program).args(arguments).output().expect("a program to run");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     fn enter(&self) -> Command {

@@ -119,13 +119,7 @@ async fn a_failed_check_on_request_gives_the_old_connection_up() {
     let counter = opened.clone();
     let (checker, mut events, _stop) = checker(8, move |_| {
         let first = counter.fetch_add(1, Ordering::Relaxed) == 0;
-        async move {
-            if first {
-                Ok(lost_after(SECOND * 9999, Loss::Closed))
-            } else {
-                Err(ProbeError::Refused)
-            }
-        }
+        async move { if first { Ok(lost_after(SECOND * 9999, Loss::Closed)) } else { Err(ProbeError::Refused) } }
     });
     let target = idle(80);
     checker.set_targets(&only(&target));
@@ -134,10 +128,7 @@ async fn a_failed_check_on_request_gives_the_old_connection_up() {
     assert_eq!(results, [(target.clone(), Err(ProbeError::Refused))]);
     assert_eq!(events.recv().await.unwrap().verdict, Verdict::Down);
     sleep(SECOND * 60).await;
-    assert!(
-        events.try_recv().is_err(),
-        "the connection from before does not bring it up again"
-    );
+    assert!(events.try_recv().is_err(), "the connection from before does not bring it up again");
     assert!(opened.load(Ordering::Relaxed) > 10, "it is tried again and again");
 }
 

@@ -1,0 +1,309 @@
+//! From start to end.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    net::IpAddr,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context, Result};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use sd_notify::NotifyState;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    args::Args,
+    checks::Checks,
+    control::{Ending, Levers},
+};
+use crate::{
+    api::{
+        peer, serve, socket,
+        sources::{About, Sources},
+        writes::SocketState,
+    },
+    config::secret,
+    coordinator::{
+        Adopted, AdoptedBackend, Coordinator, Inputs, Now, Outputs, State, Store, snapshot::Snapshot,
+    },
+    datapath::{
+        self, Desired,
+        engine::{Engine, Options},
+    },
+    health::{Checker, HealthEvent},
+    metrics,
+    model::{CheckTarget, Config},
+    neighbour::{NeighbourEvent, Watcher},
+};
+
+/// Flips of checks on their way to the coordinator. When it is full the prober waits, and so does its next check.
+const HEALTH_QUEUE: usize = 1024;
+/// Changes of neighbours on their way. When it is full each address keeps its newest answer.
+const NEIGHBOUR_QUEUE: usize = 1024;
+/// A coordinator that has not published for so long does not get the watchdog fed.
+const STUCK: Duration = Duration::from_secs(5);
+/// Tasks have so long to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Runs the daemon until it is told to end, or something it cannot do without fails.
+pub(super) fn run(args: &Args, config: Config) -> Result<()> {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        commit = env!("LB_GIT_HASH"),
+        abi = datapath::ABI,
+        config = %args.config.display(),
+        "lbd starts"
+    );
+    raise_file_limit();
+    let global = config.global.clone();
+    let key = secret::of(&global).context("reading the flow hash's secret")?;
+    let engine = Engine::open(Options {
+        interfaces: global.interfaces.clone(),
+        mode: global.xdp_mode,
+        limits: global.limits,
+        secret: *key.bytes(),
+        dir: global.bpf_dir.clone(),
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    let ending = runtime.block_on(serve(args, Arc::new(config), engine))?;
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    if ending == Ending::Detach || args.detach_on_exit {
+        datapath::engine::detach(&global.bpf_dir)?;
+        tracing::info!("detached: nothing is forwarded any more");
+    } else {
+        tracing::info!("lbd ends; the kernel forwards on by the last tables");
+    }
+    Ok(())
+}
+
+async fn serve(args: &Args, config: Arc<Config>, engine: Engine) -> Result<Ending> {
+    let global = &config.global;
+    let stop = CancellationToken::new();
+    let mut tasks: JoinSet<&'static str> = JoinSet::new();
+
+    // Sockets first: when one is taken, nothing has been started yet.
+    let group = peer::group(&global.socket_group);
+    if group.is_none() {
+        tracing::warn!(group = global.socket_group, "no such group: only root may use the control socket");
+    }
+    let control_socket = socket::bind(&global.socket, group)?;
+    let mut http = Vec::new();
+    for address in &global.http {
+        http.push(
+            TcpListener::bind(address)
+                .await
+                .with_context(|| format!("listening on {address} (`http` in [lbd])"))?,
+        );
+    }
+
+    let (health_sender, health) = mpsc::channel::<HealthEvent>(HEALTH_QUEUE);
+    let (neighbour_sender, neighbours) = mpsc::channel::<NeighbourEvent>(NEIGHBOUR_QUEUE);
+    let targets = watch::Sender::new(HashSet::<CheckTarget>::new());
+    let addresses = watch::Sender::new(BTreeSet::<IpAddr>::new());
+    let desired = watch::Sender::new(Arc::<Desired>::default());
+
+    let checker = Checker::spawn(health_sender, stop.clone());
+    let watcher = Watcher::spawn(addresses.subscribe(), neighbour_sender, stop.clone())
+        .context("watching the kernel's neighbours")?;
+
+    let store = Store::new(&global.state_dir);
+    let overrides = store.load(SystemTime::now());
+    let now = Now { instant: Instant::now(), wall: SystemTime::now() };
+    let mut state = State::new(overrides, adopted(&engine, &config), now);
+    let snapshot: watch::Sender<Arc<Snapshot>> = watch::Sender::new(Arc::new(state.snapshot(now)));
+    let latest = snapshot.subscribe();
+    let (coordinator, handle) = Coordinator::new(
+        state,
+        store,
+        Inputs { health, neighbours, status: engine.status() },
+        Outputs { targets: targets.clone(), addresses, desired: desired.clone(), snapshot },
+    );
+
+    let sources = Sources {
+        snapshot: latest.clone(),
+        checks: Arc::new(Checks(checker.board())),
+        datapath: engine.reader(),
+        about: About {
+            version: env!("CARGO_PKG_VERSION"),
+            abi: datapath::ABI,
+            started: SystemTime::now(),
+            started_at: Instant::now(),
+        },
+    };
+    let (end, mut ends) = mpsc::channel(4);
+    let levers = Arc::new(Levers {
+        path: args.config.clone(),
+        started_with: config.clone(),
+        in_force: Mutex::new(config.clone()),
+        coordinator: handle.clone(),
+        checker: checker.clone(),
+        snapshot: latest.clone(),
+        end,
+    });
+
+    let mut wanted = targets.subscribe();
+    let follower = checker.clone();
+    tasks.spawn(async move {
+        while wanted.changed().await.is_ok() {
+            let targets = wanted.borrow_and_update().clone();
+            follower.set_targets(&targets);
+        }
+        "the checks' targets"
+    });
+    let coordinator_stop = CancellationToken::new();
+    let coordinator = tokio::spawn(coordinator.run(coordinator_stop.clone()));
+    let (engine_failed, mut engine_failure) = oneshot::channel();
+    let wishes = desired.subscribe();
+    let engine = std::thread::Builder::new()
+        .name("datapath".into())
+        .spawn(move || {
+            if let Err(e) = engine.run(wishes) {
+                // Nobody listens only when the daemon is ending anyway.
+                let _ = engine_failed.send(e);
+            }
+        })
+        .context("starting the data plane's thread")?;
+
+    // The first configuration; `drop` of the senders below ends the engine.
+    handle
+        .reload(config.clone())
+        .await
+        .map_err(|e| anyhow::anyhow!("the configuration cannot be put in force: {e}"))?;
+    let state = SocketState { sources: sources.clone(), control: levers.clone() };
+    tasks.spawn(named(
+        "the control socket",
+        serve::socket(control_socket, serve::socket_router(state, group), stop.clone()),
+    ));
+    for listener in http {
+        let router = metrics::http::router(&sources, global.pybal_metrics);
+        tasks.spawn(named("the HTTP port", serve::tcp(listener, router, stop.clone())));
+    }
+    tasks.spawn(named("the service manager", notify(latest, stop.clone())));
+
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let ending = loop {
+        tokio::select! {
+            failure = &mut engine_failure => {
+                // Without the data plane there is nothing to stand by for.
+                let e = failure.map_or_else(|_| anyhow::anyhow!("the data plane's thread ended"), anyhow::Error::from);
+                return Err(e);
+            }
+            Some(ending) = ends.recv() => break ending,
+            _ = terminate.recv() => break Ending::Leave,
+            _ = interrupt.recv() => break Ending::Leave,
+            _ = hangup.recv() => {
+                let levers = levers.clone();
+                tokio::spawn(async move {
+                    let _ = sd_notify::notify(&reloading());
+                    if let Err(e) = levers.reload("SIGHUP").await {
+                        tracing::error!("{e}");
+                    }
+                    let _ = sd_notify::notify(&[NotifyState::Ready]);
+                });
+            }
+        }
+    };
+
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    stop.cancel();
+    let all = async {
+        checker.stop().await;
+        watcher.join().await;
+        // Last: a command under way gets its answer and its override gets to disk.
+        coordinator_stop.cancel();
+        if let Err(e) = coordinator.await {
+            tracing::error!(error = %e, "the coordinator ended badly");
+        }
+        drop((targets, desired));
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(e) = ended {
+                tracing::error!(error = %e, "a task ended badly");
+            }
+        }
+    };
+    if tokio::time::timeout(GRACE, all).await.is_err() {
+        tracing::error!("not everything ended within {} s", GRACE.as_secs());
+    }
+    if engine.join().is_err() {
+        tracing::error!("the data plane's thread ended badly");
+    }
+    Ok(ending)
+}
+
+async fn named(name: &'static str, work: impl Future<Output = ()>) -> &'static str {
+    work.await;
+    name
+}
+
+/// What the kernel's tables hold of this configuration.
+fn adopted(engine: &Engine, config: &Config) -> Adopted {
+    let found = engine.adopted_backends(config);
+    if !found.is_empty() {
+        tracing::info!(backends = found.len(), "adopted the tables of the daemon before this one");
+    }
+    found
+        .into_iter()
+        .filter_map(|(id, disposition)| {
+            let backend = config.pools.get(&id.pool)?.backends.get(&id.backend)?;
+            Some((id, AdoptedBackend { address: backend.address, weight: backend.weight, disposition }))
+        })
+        .collect()
+}
+
+/// Tells the service manager when we are ready, and feeds its watchdog while the coordinator works.
+async fn notify(mut snapshot: watch::Receiver<Arc<Snapshot>>, stop: CancellationToken) {
+    let feed = sd_notify::watchdog_enabled().map(|limit| limit / 3);
+    let mut tick = tokio::time::interval(feed.unwrap_or(Duration::from_secs(1)));
+    let mut ready = false;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = snapshot.changed(), if !ready => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            _ = tick.tick() => {}
+        }
+        let (published, now_ready) = {
+            let snapshot = snapshot.borrow();
+            (snapshot.published, snapshot.ready)
+        };
+        if now_ready && !ready {
+            ready = true;
+            tracing::info!("ready");
+            let _ = sd_notify::notify(&[NotifyState::Ready]);
+        }
+        if feed.is_some() && published.elapsed() < STUCK {
+            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+        }
+    }
+}
+
+fn reloading() -> Vec<NotifyState<'static>> {
+    let mut states = vec![NotifyState::Reloading];
+    states.extend(NotifyState::monotonic_usec_now().ok());
+    states
+}
+
+/// Each `idle` check and each client holds a descriptor: take what the service manager allows.
+fn raise_file_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(e) = raised {
+        tracing::warn!(error = %e, "the limit of open files stays as it is");
+    }
+}
