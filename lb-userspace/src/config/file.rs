@@ -170,7 +170,7 @@ table! {
 table! {
     /// Addresses, a port and a protocol, and the pool that serves them.
     struct Service {
-        /// Addresses of the service, IPv4 and IPv6 mixed as you like.
+        /// Addresses of the service, IPv4 and IPv6 mixed as you like: `["203.0.113.10", "2001:db8::10"]`.
         vips: Vec<At<IpAddr>> = REQUIRED,
         /// Port, on the VIPs as on the backends.
         port: u64 = REQUIRED,
