@@ -69,10 +69,7 @@ fn read(path: &Path) -> Result<String, (String, String)> {
     let cannot = |error: std::io::Error| {
         (
             format!("cannot read the configuration file: {error}"),
-            format!(
-                "`ls -l {}` shows whether it is there and who may read it",
-                path.display()
-            ),
+            format!("`ls -l {}` shows whether it is there and who may read it", path.display()),
         )
     };
     let mut bytes = Vec::new();
@@ -86,11 +83,8 @@ fn read(path: &Path) -> Result<String, (String, String)> {
         ));
     }
     String::from_utf8(bytes).map_err(|error| {
-        let good = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..good]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count();
+        let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+        let line = 1 + good.matches('\n').count();
         (
             format!("line {line} is not UTF-8"),
             "save the file as UTF-8; outside comments and header values it needs only ASCII".to_owned(),
@@ -109,10 +103,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Loaded, Problems> {
     if report.has_errors() {
         return Err(report.into_problems());
     }
-    Ok(Loaded {
-        config,
-        warnings: report.into_problems().into_vec(),
-    })
+    Ok(Loaded { config, warnings: report.into_problems().into_vec() })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::print::{
     Keys, backend_keys, check_keys, global_keys, inline, limits_keys, pool_keys, service_keys,
 };
-use crate::model::{Config, Pool};
+use crate::model::{Config, Pool, PoolName};
 
 /// Keys of `[lbd]` that a running daemon cannot change; all of `[lbd.limits]` too.
 const RESTART: [&str; 4] = ["interfaces", "xdp_mode", "secret_file", "bpf_dir"];
@@ -82,12 +82,7 @@ pub struct Diff {
 impl Diff {
     /// Whether nothing changes.
     pub fn is_empty(&self) -> bool {
-        let Self {
-            restart,
-            global,
-            pools,
-            services,
-        } = self;
+        let Self { restart, global, pools, services } = self;
         restart.is_empty() && global.is_empty() && pools.is_empty() && services.is_empty()
     }
 
@@ -106,51 +101,32 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
     restart.extend(
         key_changes(limits_keys(&old.global.limits), limits_keys(&new.global.limits))
             .into_iter()
-            .map(|change| KeyChange {
-                key: format!("limits.{}", change.key),
-                ..change
-            }),
+            .map(|change| KeyChange { key: format!("limits.{}", change.key), ..change }),
     );
     Diff {
         restart,
         global,
         pools: pools(old, new),
         services: items(
-            old.services
-                .iter()
-                .map(|(name, s)| (name.as_str(), service_keys(s))),
-            new.services
-                .iter()
-                .map(|(name, s)| (name.as_str(), service_keys(s))),
+            old.services.iter().map(|(name, s)| (name.as_str(), service_keys(s))),
+            new.services.iter().map(|(name, s)| (name.as_str(), service_keys(s))),
         ),
     }
 }
 
 fn pools(old: &Config, new: &Config) -> Vec<PoolDiff> {
     let own = items(
-        old.pools
-            .iter()
-            .map(|(name, pool)| (name.as_str(), pool_keys(pool))),
-        new.pools
-            .iter()
-            .map(|(name, pool)| (name.as_str(), pool_keys(pool))),
+        old.pools.iter().map(|(name, pool)| (name.as_str(), pool_keys(pool))),
+        new.pools.iter().map(|(name, pool)| (name.as_str(), pool_keys(pool))),
     );
     let mut own: BTreeMap<String, Change> = own.into_iter().map(|item| (item.name, item.change)).collect();
-    let mut names: Vec<&str> = old
-        .pools
-        .keys()
-        .chain(new.pools.keys())
-        .map(|name| name.as_str())
-        .collect();
+    let mut names: Vec<&str> = old.pools.keys().chain(new.pools.keys()).map(PoolName::as_str).collect();
     names.sort_unstable();
     names.dedup();
     names
         .into_iter()
         .filter_map(|name| {
-            let (before, after) = (
-                old.pools.get(name).map(|p| &**p),
-                new.pools.get(name).map(|p| &**p),
-            );
+            let (before, after) = (old.pools.get(name).map(|p| &**p), new.pools.get(name).map(|p| &**p));
             let diff = PoolDiff {
                 name: name.to_owned(),
                 change: own.remove(name),
@@ -164,16 +140,12 @@ fn pools(old: &Config, new: &Config) -> Vec<PoolDiff> {
 }
 
 fn backends(pool: Option<&Pool>) -> impl Iterator<Item = (&str, Keys)> {
-    pool.into_iter().flat_map(|pool| {
-        pool.backends
-            .iter()
-            .map(|(name, backend)| (name.as_str(), backend_keys(backend)))
-    })
+    pool.into_iter()
+        .flat_map(|pool| pool.backends.iter().map(|(name, backend)| (name.as_str(), backend_keys(backend))))
 }
 
 fn checks(pool: Option<&Pool>) -> impl Iterator<Item = (&str, Keys)> {
-    pool.into_iter()
-        .flat_map(|pool| pool.checks.iter().map(|check| (&*check.name, check_keys(check))))
+    pool.into_iter().flat_map(|pool| pool.checks.iter().map(|check| (&*check.name, check_keys(check))))
 }
 
 fn items<'a>(
@@ -191,17 +163,12 @@ fn items<'a>(
         .filter_map(|(name, pair)| {
             let change = match pair {
                 (Some(old), Some(new)) if old == new => return None,
-                (Some(old), Some(new)) => Change::Changed {
-                    keys: key_changes(old, new),
-                },
+                (Some(old), Some(new)) => Change::Changed { keys: key_changes(old, new) },
                 (None, Some(new)) => Change::Added { value: inline(new) },
                 (Some(_), None) => Change::Removed,
                 (None, None) => return None,
             };
-            Some(ItemDiff {
-                name: name.to_owned(),
-                change,
-            })
+            Some(ItemDiff { name: name.to_owned(), change })
         })
         .collect()
 }
@@ -212,11 +179,7 @@ fn key_changes(old: Keys, new: Keys) -> Vec<KeyChange> {
     for (key, new) in new {
         let old = old.remove(key);
         if old.as_ref() != Some(&new) {
-            changes.push(KeyChange {
-                key: key.to_owned(),
-                old,
-                new: Some(new),
-            });
+            changes.push(KeyChange { key: key.to_owned(), old, new: Some(new) });
         }
     }
     changes.extend(old.into_iter().map(|(key, old)| KeyChange {
@@ -244,20 +207,10 @@ impl fmt::Display for Diff {
                 write_change(f, "pool", &pool.name, change)?;
             }
             for backend in &pool.backends {
-                write_change(
-                    f,
-                    "backend",
-                    &format!("{}/{}", pool.name, backend.name),
-                    &backend.change,
-                )?;
+                write_change(f, "backend", &format!("{}/{}", pool.name, backend.name), &backend.change)?;
             }
             for check in &pool.checks {
-                write_change(
-                    f,
-                    "check",
-                    &format!("{}/{}", pool.name, check.name),
-                    &check.change,
-                )?;
+                write_change(f, "check", &format!("{}/{}", pool.name, check.name), &check.change)?;
             }
         }
         for service in &self.services {
@@ -271,9 +224,7 @@ fn write_change(f: &mut fmt::Formatter<'_>, what: &str, name: &str, change: &Cha
     match change {
         Change::Added { value } => writeln!(f, "+ {what} {name} {value}"),
         Change::Removed => writeln!(f, "- {what} {name}"),
-        Change::Changed { keys } => keys
-            .iter()
-            .try_for_each(|key| writeln!(f, "~ {what} {name} {key}")),
+        Change::Changed { keys } => keys.iter().try_for_each(|key| writeln!(f, "~ {what} {name} {key}")),
     }
 }
 

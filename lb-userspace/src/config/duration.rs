@@ -2,13 +2,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-const UNITS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Why a text is not a length of time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,10 +31,7 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
             return Err(bad());
         }
         smallest_so_far = *size;
-        millis = number
-            .checked_mul(*size)
-            .and_then(|part| millis.checked_add(part))
-            .ok_or_else(bad)?;
+        millis = number.checked_mul(*size).and_then(|part| millis.checked_add(part)).ok_or_else(bad)?;
         rest = after;
     }
     Ok(Duration::from_millis(millis))
@@ -73,7 +64,7 @@ mod tests {
     fn numbers_with_units_are_read() {
         assert_eq!(parse("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse("1m30s"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse("2d"), Ok(Duration::from_secs(172_800)));
+        assert_eq!(parse("2d"), Ok(Duration::from_hours(48)));
         assert_eq!(parse("0s"), Ok(Duration::ZERO));
     }
 

@@ -106,7 +106,7 @@ table! {
     /// One way to find out whether a backend works. Equal checks of one address run once.
     struct Check {
         /// `"tcp"`: a connection can be opened. `"idle"`: a connection is kept open, and its unclean loss is a failure at once
-        /// (PyBal's IdleConnection). `"http"`, `"https"`: a request is answered as expected (PyBal's ProxyFetch).
+        /// (PyBal's `IdleConnection`). `"http"`, `"https"`: a request is answered as expected (PyBal's `ProxyFetch`).
         kind: Kind = REQUIRED,
         /// Name in status, metrics and logs; unique in the pool.
         name: String = "(the kind)",

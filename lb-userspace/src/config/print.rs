@@ -16,11 +16,7 @@ pub(super) type Keys = Vec<(&'static str, String)>;
 
 /// A file that means this configuration.
 pub fn print(config: &Config) -> String {
-    let Config {
-        global,
-        services,
-        pools,
-    } = config;
+    let Config { global, services, pools } = config;
     let mut out = String::from("[lbd]\n");
     lines(&mut out, global_keys(global));
     out.push_str("\n[lbd.limits]\n");
@@ -38,12 +34,7 @@ pub fn print(config: &Config) -> String {
         }
         let _ = write!(out, "\n[pools.{name}.backends]\n");
         for backend in pool.backends.values() {
-            let _ = writeln!(
-                out,
-                "{} = {}",
-                quote_key(backend.name.as_str()),
-                inline(backend_keys(backend))
-            );
+            let _ = writeln!(out, "{} = {}", quote_key(backend.name.as_str()), inline(backend_keys(backend)));
         }
     }
     for service in services.values() {
@@ -81,10 +72,7 @@ pub(super) fn global_keys(global: &Global) -> Keys {
         keys.push(("secret_file", quote(&path.to_string_lossy())));
     }
     keys.extend([
-        (
-            "http",
-            list(http.iter().map(|address| quote(&address.to_string()))),
-        ),
+        ("http", list(http.iter().map(|address| quote(&address.to_string())))),
         ("socket", quote(&socket.to_string_lossy())),
         ("socket_group", quote(socket_group)),
         ("state_dir", quote(&state_dir.to_string_lossy())),
@@ -95,13 +83,7 @@ pub(super) fn global_keys(global: &Global) -> Keys {
 }
 
 pub(super) fn limits_keys(limits: &Limits) -> Keys {
-    let Limits {
-        services,
-        backends,
-        pools,
-        slots,
-        pins,
-    } = limits;
+    let Limits { services, backends, pools, slots, pins } = limits;
     vec![
         ("services", services.to_string()),
         ("backends", backends.to_string()),
@@ -122,11 +104,7 @@ pub(super) fn pool_keys(pool: &Pool) -> Keys {
         allow_empty,
         slots,
     } = pool;
-    let by = if *by_weight {
-        ThresholdBy::Weight
-    } else {
-        ThresholdBy::Count
-    };
+    let by = if *by_weight { ThresholdBy::Weight } else { ThresholdBy::Count };
     vec![
         ("depool_threshold", format!("{fraction:?}")),
         ("threshold_by", quote(by.word())),
@@ -138,12 +116,7 @@ pub(super) fn pool_keys(pool: &Pool) -> Keys {
 }
 
 pub(super) fn backend_keys(backend: &Backend) -> Keys {
-    let Backend {
-        name: _,
-        address,
-        weight,
-        pooled,
-    } = backend;
+    let Backend { name: _, address, weight, pooled } = backend;
     vec![
         ("address", quote(&address.to_string())),
         ("weight", weight.to_string()),
@@ -152,16 +125,7 @@ pub(super) fn backend_keys(backend: &Backend) -> Keys {
 }
 
 pub(super) fn service_keys(service: &Service) -> Keys {
-    let Service {
-        name: _,
-        vips,
-        port,
-        protocol,
-        pool,
-        udp_class,
-        idle,
-        drain_timeout,
-    } = service;
+    let Service { name: _, vips, port, protocol, pool, udp_class, idle, drain_timeout } = service;
     let mut keys = vec![
         ("vips", list(vips.iter().map(|vip| quote(&vip.to_string())))),
         ("port", port.to_string()),
@@ -177,16 +141,7 @@ pub(super) fn service_keys(service: &Service) -> Keys {
 }
 
 pub(super) fn check_keys(check: &CheckSpec) -> Keys {
-    let CheckSpec {
-        name,
-        kind,
-        port,
-        interval,
-        timeout,
-        jitter_per_mille,
-        rise,
-        fall,
-    } = check;
+    let CheckSpec { name, kind, port, interval, timeout, jitter_per_mille, rise, fall } = check;
     let mut keys = vec![
         ("kind", quote(kind.as_str())),
         ("name", quote(name)),
@@ -209,31 +164,16 @@ pub(super) fn check_keys(check: &CheckSpec) -> Keys {
 }
 
 fn http_keys(scheme: &str, http: &HttpCheck) -> Keys {
-    let HttpCheck {
-        method,
-        host,
-        path,
-        headers,
-        status,
-        body_contains,
-    } = http;
-    let mut keys = vec![
-        ("url", quote(&format!("{scheme}://{host}{path}"))),
-        ("method", quote(method.word())),
-    ];
+    let HttpCheck { method, host, path, headers, status, body_contains } = http;
+    let mut keys =
+        vec![("url", quote(&format!("{scheme}://{host}{path}"))), ("method", quote(method.word()))];
     if !headers.is_empty() {
-        let pairs: Vec<String> = headers
-            .iter()
-            .map(|(name, value)| format!("{} = {}", quote_key(name), quote(value)))
-            .collect();
+        let pairs: Vec<String> =
+            headers.iter().map(|(name, value)| format!("{} = {}", quote_key(name), quote(value))).collect();
         keys.push(("headers", format!("{{ {} }}", pairs.join(", "))));
     }
     let range = |(first, last): &(u16, u16)| {
-        if first == last {
-            first.to_string()
-        } else {
-            format!("\"{first}-{last}\"")
-        }
+        if first == last { first.to_string() } else { format!("\"{first}-{last}\"") }
     };
     keys.push(("status", list(status.iter().map(range))));
     if let Some(text) = body_contains {
@@ -254,10 +194,7 @@ fn tls_keys(tls: &TlsCheck) -> Keys {
 
 /// An inline table.
 pub(super) fn inline(keys: Keys) -> String {
-    let pairs: Vec<String> = keys
-        .into_iter()
-        .map(|(key, value)| format!("{key} = {value}"))
-        .collect();
+    let pairs: Vec<String> = keys.into_iter().map(|(key, value)| format!("{key} = {value}")).collect();
     format!("{{ {} }}", pairs.join(", "))
 }
 
@@ -286,9 +223,6 @@ fn quote(text: &str) -> String {
 
 /// A key, quoted when TOML would read it as several.
 fn quote_key(key: &str) -> String {
-    let bare = !key.is_empty()
-        && key
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    let bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     if bare { key.to_owned() } else { quote(key) }
 }

@@ -85,10 +85,7 @@ impl Problem {
         }
         let before = &self.source.text[..self.span.start];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        (
-            1 + before.matches('\n').count(),
-            1 + before[line_start..].chars().count(),
-        )
+        (1 + before.matches('\n').count(), 1 + before[line_start..].chars().count())
     }
 
     /// The message, the place in the file and the help, over several lines, as rustc prints them.
@@ -118,14 +115,8 @@ impl Problem {
             return renderer.render(&[group]);
         }
         // Only the lines shown are handed over: the cost of a problem does not grow with the file.
-        let first = self
-            .also
-            .as_ref()
-            .map_or(self.span.start, |also| also.span.start.min(self.span.start));
-        let last = self
-            .also
-            .as_ref()
-            .map_or(self.span.end, |also| also.span.end.max(self.span.end));
+        let first = self.also.as_ref().map_or(self.span.start, |also| also.span.start.min(self.span.start));
+        let last = self.also.as_ref().map_or(self.span.end, |also| also.span.end.max(self.span.end));
         let cut = text[..first].rfind('\n').map_or(0, |at| at + 1);
         let end = text[last..].find('\n').map_or(text.len(), |at| last + at);
         let moved = |span: &Range<usize>| span.start - cut..span.end - cut;
@@ -134,11 +125,7 @@ impl Problem {
             .line_start(1 + text[..cut].matches('\n').count())
             .annotation(AnnotationKind::Primary.span(moved(&self.span)));
         if let Some(also) = &self.also {
-            snippet = snippet.annotation(
-                AnnotationKind::Context
-                    .span(moved(&also.span))
-                    .label(&*also.label),
-            );
+            snippet = snippet.annotation(AnnotationKind::Context.span(moved(&also.span)).label(&*also.label));
         }
         let mut group = Group::with_title(title).element(snippet);
         if let Some(help) = help {
@@ -155,10 +142,7 @@ impl Problem {
 
     /// Points at a second place.
     pub(super) fn with_also(&mut self, span: Range<usize>, label: impl Into<String>) -> &mut Self {
-        self.also = Some(Also {
-            span: fit(&self.source.text, &span),
-            label: label.into(),
-        });
+        self.also = Some(Also { span: fit(&self.source.text, &span), label: label.into() });
         self
     }
 }
@@ -231,11 +215,7 @@ impl Problems {
         }
         let errors = self.0.iter().filter(|p| p.severity == Severity::Error).count();
         let warnings = self.0.len() - errors;
-        let path = self
-            .0
-            .first()
-            .map(|p| p.path().display().to_string())
-            .unwrap_or_default();
+        let path = self.0.first().map(|p| p.path().display().to_string()).unwrap_or_default();
         write!(out, "{path}: {errors} {}", plural(errors, "error"))?;
         if warnings > 0 {
             write!(out, ", {warnings} {}", plural(warnings, "warning"))?;
@@ -279,13 +259,7 @@ pub(super) struct Report {
 impl Report {
     /// None yet.
     pub(super) fn new(path: &Path, text: &str) -> Self {
-        Self {
-            source: Arc::new(Source {
-                path: path.to_owned(),
-                text: text.to_owned(),
-            }),
-            list: Vec::new(),
-        }
+        Self { source: Arc::new(Source { path: path.to_owned(), text: text.to_owned() }), list: Vec::new() }
     }
 
     /// The text behind a span.
@@ -304,10 +278,6 @@ impl Report {
         self.push(Severity::Warning, span, message.into())
     }
 
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "spans are made on the spot by every caller"
-    )]
     fn push(&mut self, severity: Severity, span: Range<usize>, message: String) -> &mut Problem {
         self.list.push_mut(Problem {
             span: fit(&self.source.text, &span),
@@ -322,15 +292,12 @@ impl Report {
 
     /// Whether an error is among them.
     pub(super) fn has_errors(&self) -> bool {
-        self.list
-            .iter()
-            .any(|problem| problem.severity == Severity::Error)
+        self.list.iter().any(|problem| problem.severity == Severity::Error)
     }
 
     /// The problems, sorted by place.
     pub(super) fn into_problems(mut self) -> Problems {
-        self.list
-            .sort_by_key(|problem| (problem.span.start, problem.span.end));
+        self.list.sort_by_key(|problem| (problem.span.start, problem.span.end));
         Problems(self.list)
     }
 }

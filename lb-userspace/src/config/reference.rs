@@ -75,19 +75,11 @@ fn find(path: &[&str]) -> Option<TableDoc> {
 fn kind(key: &KeyDoc) -> String {
     // An example says something where the text must have a form.
     let has_form = key.example.starts_with('"') && !key.example.contains("...") && !key.kind.contains('`');
-    if has_form {
-        format!("{}, such as `{}`", key.kind, key.example)
-    } else {
-        key.kind.to_owned()
-    }
+    if has_form { format!("{}, such as `{}`", key.kind, key.example) } else { key.kind.to_owned() }
 }
 
 fn default(key: &KeyDoc) -> String {
-    match key
-        .default
-        .strip_prefix('(')
-        .and_then(|rest| rest.strip_suffix(')'))
-    {
+    match key.default.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
         Some(words) => words.to_owned(),
         None if key.default == super::table::REQUIRED => "**required**".to_owned(),
         None => format!("`{}`", key.default),
@@ -95,11 +87,7 @@ fn default(key: &KeyDoc) -> String {
 }
 
 fn text(lines: &[&str]) -> String {
-    lines
-        .iter()
-        .map(|line| line.trim())
-        .collect::<Vec<_>>()
-        .join("\n")
+    lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join("\n")
 }
 
 /// Every key of every table with the path that leads to it, for tests.

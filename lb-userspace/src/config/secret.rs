@@ -55,7 +55,8 @@ impl Secret {
     }
 
     fn to_hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        let digit = |n: u8| char::from(b"0123456789abcdef"[usize::from(n)]);
+        self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
     }
 }
 
@@ -118,23 +119,16 @@ pub fn of(global: &Global) -> Result<Secret, SecretError> {
 
 /// Reads a key file.
 pub fn read(path: &Path) -> Result<Secret, SecretError> {
-    let (bytes, metadata) = regular_file::read(path, 1024).map_err(|error| SecretError::Read {
-        path: path.to_owned(),
-        error,
-    })?;
+    let (bytes, metadata) =
+        regular_file::read(path, 1024).map_err(|error| SecretError::Read { path: path.to_owned(), error })?;
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & FORBIDDEN != 0 {
-        return Err(SecretError::Exposed {
-            path: path.to_owned(),
-            mode,
-        });
+        return Err(SecretError::Exposed { path: path.to_owned(), mode });
     }
     std::str::from_utf8(&bytes)
         .ok()
         .and_then(Secret::from_hex)
-        .ok_or_else(|| SecretError::Malformed {
-            path: path.to_owned(),
-        })
+        .ok_or_else(|| SecretError::Malformed { path: path.to_owned() })
 }
 
 /// Reads the key kept in `state_dir`, or makes one there. The directory is made if it is missing.
@@ -194,10 +188,7 @@ mod tests {
         for mode in [0o644, 0o604, 0o660] {
             let (_dir, path) = key_file(&"0".repeat(64), mode);
             let error = read(&path).expect_err("others can read or change it").to_string();
-            assert!(
-                error.contains(&format!("chmod 600 {}", path.display())),
-                "{error}"
-            );
+            assert!(error.contains(&format!("chmod 600 {}", path.display())), "{error}");
         }
         let (_dir, path) = key_file(&"0".repeat(64), 0o640);
         assert!(read(&path).is_ok(), "the group may read it");
@@ -205,19 +196,9 @@ mod tests {
 
     #[test]
     fn anything_but_sixty_four_hex_digits_is_refused() {
-        for content in [
-            "",
-            "zz",
-            &"0".repeat(63),
-            &"0".repeat(65),
-            &"g".repeat(64),
-            &"é".repeat(32),
-        ] {
+        for content in ["", "zz", &"0".repeat(63), &"0".repeat(65), &"g".repeat(64), &"é".repeat(32)] {
             let (_dir, path) = key_file(content, 0o600);
-            assert!(
-                matches!(read(&path), Err(SecretError::Malformed { .. })),
-                "{content}"
-            );
+            assert!(matches!(read(&path), Err(SecretError::Malformed { .. })), "{content}");
         }
     }
 
@@ -225,20 +206,13 @@ mod tests {
     fn a_made_key_stays_the_same_and_only_its_owner_can_read_it() {
         let dir = tempfile::tempdir().expect("a directory");
         let state_dir = dir.path().join("lib/lbd");
-        let made = read_or_make(&state_dir).expect("made");
-        assert_eq!(read_or_make(&state_dir).expect("read"), made);
-        let mode = std::fs::metadata(state_dir.join(FILE_NAME))
-            .expect("there")
-            .permissions()
-            .mode();
+        let first = read_or_make(&state_dir).expect("made");
+        assert_eq!(read_or_make(&state_dir).expect("read"), first);
+        let mode = std::fs::metadata(state_dir.join(FILE_NAME)).expect("there").permissions().mode();
         assert_eq!(mode & 0o7777, OWNER_ONLY);
-        assert_eq!(
-            std::fs::read_dir(&state_dir).expect("listed").count(),
-            1,
-            "nothing is left beside it"
-        );
+        assert_eq!(std::fs::read_dir(&state_dir).expect("listed").count(), 1, "nothing is left beside it");
         let other = read_or_make(&dir.path().join("other")).expect("made");
-        assert_ne!(made, other);
+        assert_ne!(first, other);
     }
 
     #[test]

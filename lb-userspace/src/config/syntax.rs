@@ -36,10 +36,7 @@ fn header_lines(text: &str) -> impl Iterator<Item = usize> + '_ {
         at += line.len();
         let line = line.split('#').next().unwrap_or_default().trim_end();
         let name = line.strip_prefix('[')?.strip_suffix(']')?;
-        let name = name
-            .strip_prefix('[')
-            .and_then(|name| name.strip_suffix(']'))
-            .unwrap_or(name);
+        let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
         let starts_a_key = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '"');
         (starts_a_key && !name.contains(',')).then_some(start)
     })

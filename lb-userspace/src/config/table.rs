@@ -41,10 +41,7 @@ impl<T> Field<T> {
         T: Value,
     {
         match T::read(value, report) {
-            Some(read) => Self::Given(At {
-                value: read,
-                span: value.span(),
-            }),
+            Some(read) => Self::Given(At { value: read, span: value.span() }),
             None => Self::Bad,
         }
     }
@@ -197,9 +194,7 @@ pub(super) fn read_document<T: Table>(text: &str, report: &mut Report) -> Option
         };
         report.error(span, message).with_help(help);
     }
-    errors
-        .is_empty()
-        .then(|| T::read_table(root.get_ref(), 0..0, report))
+    errors.is_empty().then(|| T::read_table(root.get_ref(), 0..0, report))
 }
 
 /// Words of other balancers' files and the key that is meant here.
@@ -231,16 +226,11 @@ pub(super) fn unknown_key(
     let plain = name.to_ascii_lowercase().replace('-', "_");
     let known = || keys.iter().map(|key| key.name);
     let synonym = || {
-        let mut meant = SYNONYMS
-            .iter()
-            .filter(|(word, _)| *word == plain)
-            .map(|(_, meant)| *meant);
+        let mut meant = SYNONYMS.iter().filter(|(word, _)| *word == plain).map(|(_, meant)| *meant);
         meant.find(|meant| known().any(|known| known == *meant))
     };
     let problem = |report: &mut Report, help: String| {
-        report
-            .error(key.span(), format!("unknown key `{}`", shorten(name)))
-            .with_help(help);
+        report.error(key.span(), format!("unknown key `{}`", shorten(name))).with_help(help);
     };
     if value.get_ref().is_table() && known().any(|known| known == "address") {
         problem(
@@ -249,10 +239,7 @@ pub(super) fn unknown_key(
         );
         return Some("address");
     }
-    let meant = known()
-        .find(|known| *known == plain)
-        .or_else(synonym)
-        .or_else(|| nearest(&plain, known()));
+    let meant = known().find(|known| *known == plain).or_else(synonym).or_else(|| nearest(&plain, known()));
     let help = meant.map_or_else(
         || {
             let all: Vec<String> = known().map(|key| format!("`{key}`")).collect();
@@ -305,10 +292,7 @@ impl<T: Value> Value for Named<T> {
         let mut named: Vec<(At<String>, Field<T>)> = table
             .iter()
             .map(|(key, value)| {
-                let name = At {
-                    value: key.get_ref().as_ref().to_owned(),
-                    span: key.span(),
-                };
+                let name = At { value: key.get_ref().as_ref().to_owned(), span: key.span() };
                 (name, Field::read(value, report))
             })
             .collect();
@@ -350,11 +334,6 @@ impl<T: Value> Value for Vec<At<T>> {
 fn read_items<T: Value>(items: &DeArray<'_>, report: &mut Report) -> Vec<At<T>> {
     items
         .iter()
-        .filter_map(|item| {
-            T::read(item, report).map(|value| At {
-                value,
-                span: item.span(),
-            })
-        })
+        .filter_map(|item| T::read(item, report).map(|value| At { value, span: item.span() }))
         .collect()
 }

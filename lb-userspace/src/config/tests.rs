@@ -95,8 +95,8 @@ fn the_smallest_file_has_good_defaults() {
     let service = &loaded.config.services["text-http"];
     assert_eq!(service.protocol, Protocol::Tcp);
     assert_eq!(service.udp_class, UdpClass::Dns);
-    assert_eq!(service.idle, Duration::from_secs(300));
-    assert_eq!(service.drain_timeout, Duration::from_secs(3600));
+    assert_eq!(service.idle, Duration::from_mins(5));
+    assert_eq!(service.drain_timeout, Duration::from_hours(1));
 }
 
 #[test]
@@ -105,10 +105,7 @@ fn an_http_check_has_pybals_times_and_asks_the_port_of_the_service() {
     let check = &config.pools["text"].checks[0];
     assert_eq!(&*check.name, "http");
     assert_eq!(check.port, 80);
-    assert_eq!(
-        (check.interval, check.timeout),
-        (Duration::from_secs(10), Duration::from_secs(5))
-    );
+    assert_eq!((check.interval, check.timeout), (Duration::from_secs(10), Duration::from_secs(5)));
     assert_eq!(check.jitter_per_mille, 100);
     assert_eq!((check.rise.get(), check.fall.get()), (1, 1));
     assert_eq!(
@@ -126,15 +123,10 @@ fn an_http_check_has_pybals_times_and_asks_the_port_of_the_service() {
 
 #[test]
 fn an_idle_check_connects_again_after_three_seconds_and_its_timeout_is_capped() {
-    let config = valid(&BASE.replace(
-        "kind = \"http\"\nurl = \"http://host.example/healthz\"",
-        "kind = \"idle\"",
-    ));
+    let config =
+        valid(&BASE.replace("kind = \"http\"\nurl = \"http://host.example/healthz\"", "kind = \"idle\""));
     let check = &config.pools["text"].checks[0];
-    assert_eq!(
-        (check.interval, check.timeout),
-        (Duration::from_secs(3), Duration::from_secs(3))
-    );
+    assert_eq!((check.interval, check.timeout), (Duration::from_secs(3), Duration::from_secs(3)));
 }
 
 #[test]
@@ -142,26 +134,15 @@ fn of_several_ports_each_http_kind_takes_the_one_it_is_known_for() {
     let https = "[services.text-https]\nvips = [\"203.0.113.10\"]\nport = 443\npool = \"text\"\n";
     let config = valid(&format!("{BASE}{https}"));
     assert_eq!(config.pools["text"].checks[0].port, 80);
-    let config = valid(&format!(
-        "{}{https}",
-        BASE.replace("http://", "https://")
-            .replace("\"http\"", "\"https\"")
-    ));
+    let config =
+        valid(&format!("{}{https}", BASE.replace("http://", "https://").replace("\"http\"", "\"https\"")));
     let check = &config.pools["text"].checks[0];
     assert_eq!(check.port, 443);
-    let CheckKind::Https(_, tls) = &check.kind else {
-        panic!("{check:?}")
-    };
-    assert_eq!(
-        (tls.sni.as_str(), tls.verify, &tls.ca_file),
-        ("host.example", false, &None)
-    );
+    let CheckKind::Https(_, tls) = &check.kind else { panic!("{check:?}") };
+    assert_eq!((tls.sni.as_str(), tls.verify, &tls.ca_file), ("host.example", false, &None));
     let problems = parse_text(&format!(
         "{}{https}",
-        BASE.replace(
-            "kind = \"http\"\nurl = \"http://host.example/healthz\"",
-            "kind = \"tcp\""
-        )
+        BASE.replace("kind = \"http\"\nurl = \"http://host.example/healthz\"", "kind = \"tcp\"")
     ))
     .expect_err("80 or 443?");
     let problem = problems.iter().next().expect("one");
@@ -179,14 +160,9 @@ fn the_url_gives_header_and_server_name_but_not_where_to_connect() {
         .replace("http://host.example/healthz", "https://Host.example:444?a=b");
     let config = valid(&text);
     let check = &config.pools["text"].checks[0];
-    let CheckKind::Https(http, tls) = &check.kind else {
-        panic!("{check:?}")
-    };
+    let CheckKind::Https(http, tls) = &check.kind else { panic!("{check:?}") };
     assert_eq!(check.port, 8443);
-    assert_eq!(
-        (http.host.as_str(), http.path.as_str()),
-        ("Host.example:444", "/?a=b")
-    );
+    assert_eq!((http.host.as_str(), http.path.as_str()), ("Host.example:444", "/?a=b"));
     assert_eq!(tls.sni, "Host.example");
 }
 
@@ -196,23 +172,15 @@ fn an_ipv6_host_loses_its_brackets_in_the_server_name_only() {
         .replace("kind = \"http\"", "kind = \"https\"")
         .replace("http://host.example", "https://[2001:db8::1]");
     let config = valid(&text);
-    let CheckKind::Https(http, tls) = &config.pools["text"].checks[0].kind else {
-        panic!("https")
-    };
-    assert_eq!(
-        (http.host.as_str(), tls.sni.as_str()),
-        ("[2001:db8::1]", "2001:db8::1")
-    );
+    let CheckKind::Https(http, tls) = &config.pools["text"].checks[0].kind else { panic!("https") };
+    assert_eq!((http.host.as_str(), tls.sni.as_str()), ("[2001:db8::1]", "2001:db8::1"));
 }
 
 #[test]
 fn a_missing_file_is_a_problem_without_a_place() {
     let problems = load(Path::new("/nonexistent/lbd.toml")).expect_err("not there");
     let text = problems.to_string();
-    assert!(
-        text.contains("cannot read the configuration file: No such file"),
-        "{text}"
-    );
+    assert!(text.contains("cannot read the configuration file: No such file"), "{text}");
     assert!(text.contains("/nonexistent/lbd.toml"), "{text}");
     assert_eq!(problems.iter().next().map(Problem::line), Some(0));
 }
@@ -242,11 +210,7 @@ fn pem(der: &[u8]) -> String {
         let byte = |n: usize| chunk.get(n).map_or(0, |byte| usize::from(*byte));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
         for n in 0..4 {
-            out.push(if n <= chunk.len() {
-                char::from(LETTERS[bits >> (18 - 6 * n) & 63])
-            } else {
-                '='
-            });
+            out.push(if n <= chunk.len() { char::from(LETTERS[bits >> (18 - 6 * n) & 63]) } else { '=' });
         }
     }
     out + "\n-----END CERTIFICATE-----\n"
@@ -261,38 +225,18 @@ fn files_named_in_a_file_are_looked_at() {
     let secret = named(&BASE.replace("[lbd]", "[lbd]\nsecret_file = \"FILE\""));
     let ca = named(
         &BASE
-            .replace(
-                "kind = \"http\"",
-                "kind = \"https\"\ntls = { verify = true, ca_file = \"FILE\" }",
-            )
+            .replace("kind = \"http\"", "kind = \"https\"\ntls = { verify = true, ca_file = \"FILE\" }")
             .replace("http://", "https://"),
     );
     let message = |text: &str| {
-        parse_text(text)
-            .expect_err("refused")
-            .iter()
-            .next()
-            .map(ToString::to_string)
-            .unwrap_or_default()
+        parse_text(text).expect_err("refused").iter().next().map(ToString::to_string).unwrap_or_default()
     };
-    assert!(
-        message(&secret).contains("cannot read the key: No such file"),
-        "{}",
-        message(&secret)
-    );
-    assert!(
-        message(&ca).contains("cannot read the authorities: No such file"),
-        "{}",
-        message(&ca)
-    );
+    assert!(message(&secret).contains("cannot read the key: No such file"), "{}", message(&secret));
+    assert!(message(&ca).contains("cannot read the authorities: No such file"), "{}", message(&ca));
     std::fs::write(&path, "nothing").expect("written");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("set");
     assert!(message(&secret).contains("`chmod 600 "), "{}", message(&secret));
-    assert!(
-        message(&ca).contains("no certificate in PEM form"),
-        "{}",
-        message(&ca)
-    );
+    assert!(message(&ca).contains("no certificate in PEM form"), "{}", message(&ca));
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("set");
     assert!(message(&secret).contains("64 hex digits"), "{}", message(&secret));
     std::fs::write(&path, "7".repeat(64)).expect("written");
@@ -301,14 +245,8 @@ fn files_named_in_a_file_are_looked_at() {
     std::fs::write(&path, pem(authority.cert.der())).expect("written");
     let config = valid(&ca);
     std::fs::write(&path, pem(b"no certificate")).expect("written");
-    assert!(
-        message(&ca).contains("no certificate in PEM form"),
-        "{}",
-        message(&ca)
-    );
-    let CheckKind::Https(_, tls) = &config.pools["text"].checks[0].kind else {
-        panic!("https")
-    };
+    assert!(message(&ca).contains("no certificate in PEM form"), "{}", message(&ca));
+    let CheckKind::Https(_, tls) = &config.pools["text"].checks[0].kind else { panic!("https") };
     assert_eq!((tls.verify, tls.ca_file.as_deref()), (true, Some(&*path)));
 }
 
@@ -318,13 +256,7 @@ fn ten_thousand_backends_are_read_in_good_time() {
         "[lbd]\ninterfaces = [\"eth0\"]\n[pools.big]\nslots = 1048573\n[[pools.big.checks]]\nkind = \"tcp\"\n[pools.big.backends]\n",
     );
     for n in 0..10_000 {
-        writeln!(
-            text,
-            "cp{n} = {{ address = \"10.0.{}.{}\" }}",
-            n / 250,
-            1 + n % 250
-        )
-        .expect("written");
+        writeln!(text, "cp{n} = {{ address = \"10.0.{}.{}\" }}", n / 250, 1 + n % 250).expect("written");
     }
     text.push_str("[services.big]\nvips = [\"203.0.113.1\"]\nport = 80\npool = \"big\"\n");
     let config = valid(&text);

@@ -32,27 +32,21 @@ pub(super) fn config(file: file::File, report: &mut Report) -> Config {
     let known: BTreeSet<String> = pools.0.iter().map(|(name, _)| name.value.clone()).collect();
 
     let mut places = cross::Places::default();
-    let mut config = Config {
-        global,
-        services: BTreeMap::new(),
-        pools: BTreeMap::new(),
-    };
+    let mut config = Config { global, services: BTreeMap::new(), pools: BTreeMap::new() };
     for (name, pool) in pools.0 {
         places.pool(&name);
-        if let (Some(key), Some(pool)) = (
-            self::name::<PoolName>(&name.value, &name.span, report),
-            pool.given(),
-        ) {
+        if let (Some(key), Some(pool)) =
+            (self::name::<PoolName>(&name.value, &name.span, report), pool.given())
+        {
             let ports = ports.get(&name.value).cloned().unwrap_or_default();
             let pool = pool::pool(key.clone(), &name.span, pool.value, &ports, &mut places, report);
             config.pools.insert(key, Arc::new(pool));
         }
     }
     for (name, service) in services.0 {
-        if let (Some(key), Some(service)) = (
-            self::name::<ServiceName>(&name.value, &name.span, report),
-            service.given(),
-        ) && let Some(service) = service::service(key.clone(), service.value, &known, &mut places, report)
+        if let (Some(key), Some(service)) =
+            (self::name::<ServiceName>(&name.value, &name.span, report), service.given())
+            && let Some(service) = service::service(key.clone(), service.value, &known, &mut places, report)
         {
             config.services.insert(key, Arc::new(service));
         }
@@ -103,13 +97,11 @@ fn number(
     if range.contains(&at.value) {
         return at.value;
     }
-    report
-        .error(at.span, format!("{} is out of range for {what}", at.value))
-        .with_help(format!(
-            "write a number from {} to {}",
-            range.start(),
-            range.end()
-        ));
+    report.error(at.span, format!("{} is out of range for {what}", at.value)).with_help(format!(
+        "write a number from {} to {}",
+        range.start(),
+        range.end()
+    ));
     default
 }
 
@@ -138,8 +130,6 @@ fn share(field: Field<f64>, max: f64, default: f64, what: &str, report: &mut Rep
     } else {
         format!("write a number from 0 to {max}")
     };
-    report
-        .error(at.span, format!("{what} is out of range"))
-        .with_help(help);
+    report.error(at.span, format!("{what} is out of range")).with_help(help);
     default
 }

@@ -19,23 +19,14 @@ fn equal_configurations_differ_in_nothing() {
 #[test]
 fn each_change_is_named_key_by_key() {
     let changes = change(&[
-        (
-            "[\"eth0\"]",
-            "[\"eth0\", \"eth1\"]\nhttp = []\n[lbd.limits]\npins = 2048",
-        ),
+        ("[\"eth0\"]", "[\"eth0\", \"eth1\"]\nhttp = []\n[lbd.limits]\npins = 2048"),
         ("slots = 65537", "slots = 65537\ndepool_threshold = 0.6"),
-        (
-            "/healthz\"",
-            "/healthz\"\nfall = 3\n[[pools.text.checks]]\nkind = \"tcp\"",
-        ),
+        ("/healthz\"", "/healthz\"\nfall = 3\n[[pools.text.checks]]\nkind = \"tcp\""),
         (
             "cp1 = { address = \"10.0.0.11\" }",
             "cp1 = { address = \"10.0.0.11\", weight = 20, pooled = \"no\" }",
         ),
-        (
-            "cp2 = { address = \"10.0.0.12\" }",
-            "cp3 = { address = \"10.0.0.13\" }",
-        ),
+        ("cp2 = { address = \"10.0.0.12\" }", "cp3 = { address = \"10.0.0.13\" }"),
         ("[services.text-http]", "[services.text-web]"),
     ]);
     assert!(changes.needs_restart());
@@ -70,31 +61,19 @@ fn a_whole_pool_comes_and_goes_with_its_backends() {
         .map(|l| l.split(' ').take(3).collect::<Vec<_>>().join(" "))
         .collect();
     assert_eq!(names, ["+ pool b", "+ backend b/x", "+ check b/tcp"]);
-    assert_eq!(
-        diff(&new, &old).to_string(),
-        "- pool b\n- backend b/x\n- check b/tcp\n"
-    );
+    assert_eq!(diff(&new, &old).to_string(), "- pool b\n- backend b/x\n- check b/tcp\n");
 }
 
 #[test]
 fn a_key_that_goes_away_is_shown() {
     let with = BASE.replace("/healthz\"", "/healthz\"\nbody_contains = \"ok\"");
     let changes = diff(&valid(&with), &valid(BASE));
-    assert_eq!(
-        changes.to_string(),
-        "~ check text/http body_contains: \"ok\" -> (none)\n"
-    );
+    assert_eq!(changes.to_string(), "~ check text/http body_contains: \"ok\" -> (none)\n");
 }
 
 #[test]
 fn the_order_of_checks_and_addresses_is_no_secret_change() {
     let two = BASE.replace("/healthz\"", "/healthz\"\n[[pools.text.checks]]\nkind = \"tcp\"");
-    let swapped = BASE.replace(
-        "kind = \"http\"",
-        "kind = \"tcp\"\n[[pools.text.checks]]\nkind = \"http\"",
-    );
-    assert!(
-        diff(&valid(&two), &valid(&swapped)).is_empty(),
-        "checks are told apart by name"
-    );
+    let swapped = BASE.replace("kind = \"http\"", "kind = \"tcp\"\n[[pools.text.checks]]\nkind = \"http\"");
+    assert!(diff(&valid(&two), &valid(&swapped)).is_empty(), "checks are told apart by name");
 }

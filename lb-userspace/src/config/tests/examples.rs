@@ -70,9 +70,7 @@ fn what_the_example_shows_behind_a_mark_is_the_default() {
     let mut text = String::new();
     let mut shown = 0;
     for line in EXAMPLE.lines() {
-        let key = line
-            .strip_prefix('#')
-            .filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
+        let key = line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
         match key {
             Some(key) if !optional.iter().any(|optional| line.starts_with(optional)) => {
                 shown += 1;

@@ -134,9 +134,7 @@ fn all_problems_of_a_file_are_shown_at_once() {
 
 #[test]
 fn all_errors_of_syntax_are_shown_at_once_and_nothing_else() {
-    let text = BASE
-        .replace("[\"eth0\"]", "[\"eth0\"")
-        .replace("port = 80", "port 80");
+    let text = BASE.replace("[\"eth0\"]", "[\"eth0\"").replace("port = 80", "port 80");
     let problems = parse_text(&text).expect_err("broken twice");
     insta::assert_snapshot!(problems.to_string(), @r#"
     error: missing comma between array elements, expected `,`

@@ -10,12 +10,7 @@ use crate::model::{
 fn kinds() -> impl Strategy<Value = CheckKind> {
     let http = (
         select(vec![HttpMethod::Get, HttpMethod::Options]),
-        select(vec![
-            "h.example",
-            "h.example:8080",
-            "192.0.2.1",
-            "[2001:db8::1]:80",
-        ]),
+        select(vec!["h.example", "h.example:8080", "192.0.2.1", "[2001:db8::1]:80"]),
         "/[a-z0-9%?=&/_.-]{0,12}",
         vec(("[A-Za-z][A-Za-z0-9-]{0,8}", "[ -~]{0,12}"), 0..3),
         vec((100u16..=599, 0u16..100), 1..4),
@@ -32,10 +27,7 @@ fn kinds() -> impl Strategy<Value = CheckKind> {
                 .collect::<BTreeMap<_, _>>()
                 .into_iter()
                 .collect(),
-            status: status
-                .into_iter()
-                .map(|(first, more)| (first, (first + more).min(599)))
-                .collect(),
+            status: status.into_iter().map(|(first, more)| (first, (first + more).min(599))).collect(),
             body_contains,
         });
     let tls = ("[a-z][a-z0-9]{0,8}\\.example", any::<bool>()).prop_map(|(sni, verify)| TlsCheck {
@@ -51,21 +43,14 @@ fn kinds() -> impl Strategy<Value = CheckKind> {
     ]
 }
 
+/// Kind, port, interval and timeout in ms, jitter, rise, fall.
+type Sketch = (CheckKind, u16, u64, u64, u16, u32, u32);
+
 fn checks() -> impl Strategy<Value = Vec<Arc<CheckSpec>>> {
-    let check = (
-        kinds(),
-        1..=u16::MAX,
-        100u64..3_600_000,
-        10u64..100,
-        0u16..=500,
-        1u32..=1000,
-        1u32..=1000,
-    );
+    let check = (kinds(), 1..=u16::MAX, 100u64..3_600_000, 10u64..100, 0u16..=500, 1u32..=1000, 1u32..=1000);
     vec(check, 0..4).prop_map(|checks| {
-        let spec = |(n, (kind, port, interval, timeout, jitter, rise, fall)): (
-            usize,
-            (CheckKind, u16, u64, u64, u16, u32, u32),
-        )| {
+        let spec = |(n, check): (usize, Sketch)| {
+            let (kind, port, interval, timeout, jitter, rise, fall) = check;
             Arc::new(CheckSpec {
                 name: format!("c{n}").into(),
                 kind,
@@ -95,46 +80,33 @@ fn pools() -> impl Strategy<Value = Pool> {
         0.0f64..=1.0,
         select(vec![1021u32, 4099, 65_537]),
     )
-        .prop_map(
-            |(backends, checks, (any, by_weight, optimistic), fraction, slots)| Pool {
-                name: "p".parse().expect("a name"),
-                backends: backends
-                    .into_iter()
-                    .enumerate()
-                    .map(|(n, (name, weight, pooled, v6))| {
-                        let address: String = if v6 {
-                            format!("2001:db8::{n}")
-                        } else {
-                            format!("10.0.0.{n}")
-                        };
-                        let backend = Backend {
-                            name: name.parse().expect("a name"),
-                            address: address.parse().expect("an address"),
-                            weight: Weight::try_from(weight).expect("in range"),
-                            pooled,
-                        };
-                        (backend.name.clone(), Arc::new(backend))
-                    })
-                    .collect(),
-                checks,
-                combine: if any { Combine::Any } else { Combine::All },
-                threshold: Threshold { fraction, by_weight },
-                optimistic,
-                allow_empty: true,
-                slots,
-            },
-        )
+        .prop_map(|(backends, checks, (any, by_weight, optimistic), fraction, slots)| Pool {
+            name: "p".parse().expect("a name"),
+            backends: backends
+                .into_iter()
+                .enumerate()
+                .map(|(n, (name, weight, pooled, v6))| {
+                    let address: String = if v6 { format!("2001:db8::{n}") } else { format!("10.0.0.{n}") };
+                    let backend = Backend {
+                        name: name.parse().expect("a name"),
+                        address: address.parse().expect("an address"),
+                        weight: Weight::try_from(weight).expect("in range"),
+                        pooled,
+                    };
+                    (backend.name.clone(), Arc::new(backend))
+                })
+                .collect(),
+            checks,
+            combine: if any { Combine::Any } else { Combine::All },
+            threshold: Threshold { fraction, by_weight },
+            optimistic,
+            allow_empty: true,
+            slots,
+        })
 }
 
 fn services() -> impl Strategy<Value = (bool, bool, bool, u64, u64, u16)> {
-    (
-        any::<bool>(),
-        any::<bool>(),
-        any::<bool>(),
-        1u64..=14_400,
-        1u64..=604_800,
-        1..=u16::MAX,
-    )
+    (any::<bool>(), any::<bool>(), any::<bool>(), 1u64..=14_400, 1u64..=604_800, 1..=u16::MAX)
 }
 
 fn configs() -> impl Strategy<Value = Config> {
@@ -143,11 +115,7 @@ fn configs() -> impl Strategy<Value = Config> {
             let mut config = Config {
                 global: Global {
                     interfaces: vec!["eth0".to_owned(), "bond0.100".to_owned()],
-                    xdp_mode: if generic {
-                        XdpMode::Generic
-                    } else {
-                        XdpMode::Native
-                    },
+                    xdp_mode: if generic { XdpMode::Generic } else { XdpMode::Native },
                     secret_file: None,
                     http: if pybal_metrics {
                         Vec::new()
@@ -159,10 +127,7 @@ fn configs() -> impl Strategy<Value = Config> {
                     state_dir: "/var/lib/é".into(),
                     bpf_dir: "/sys/fs/bpf/b".into(),
                     pybal_metrics,
-                    limits: Limits {
-                        pins: 4096,
-                        ..Limits::default()
-                    },
+                    limits: Limits { pins: 4096, ..Limits::default() },
                 },
                 services: BTreeMap::new(),
                 pools: BTreeMap::new(),
@@ -184,11 +149,7 @@ fn configs() -> impl Strategy<Value = Config> {
                     port,
                     protocol: if udp { Protocol::Udp } else { Protocol::Tcp },
                     pool: names[n % names.len()].clone(),
-                    udp_class: if udp && flow {
-                        UdpClass::Flow
-                    } else {
-                        UdpClass::Dns
-                    },
+                    udp_class: if udp && flow { UdpClass::Flow } else { UdpClass::Dns },
                     idle: Duration::from_secs(idle),
                     drain_timeout: Duration::from_secs(drain),
                 };

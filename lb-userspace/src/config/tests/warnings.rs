@@ -2,17 +2,8 @@ use super::*;
 
 fn warnings(text: &str) -> Vec<String> {
     let loaded = parse_text(text).unwrap_or_else(|problems| panic!("{problems}"));
-    assert!(
-        loaded
-            .warnings
-            .iter()
-            .all(|w| w.severity() == Severity::Warning && w.help().is_some())
-    );
-    loaded
-        .warnings
-        .iter()
-        .map(|warning| warning.message().to_owned())
-        .collect()
+    assert!(loaded.warnings.iter().all(|w| w.severity() == Severity::Warning && w.help().is_some()));
+    loaded.warnings.iter().map(|warning| warning.message().to_owned()).collect()
 }
 
 #[test]
@@ -33,26 +24,14 @@ fn what_is_allowed_but_odd_is_said() {
             "",
             "pool `text` has no checks: its backends are taken to be up",
         ),
-        (
-            "[lbd]",
-            "[pools.b]\nallow_empty = true\n[lbd]",
-            "no service uses pool `b`",
-        ),
-        (
-            "slots = 65537",
-            "slots = 199",
-            "199 slots for 2 backends spread the traffic unevenly",
-        ),
+        ("[lbd]", "[pools.b]\nallow_empty = true\n[lbd]", "no service uses pool `b`"),
+        ("slots = 65537", "slots = 199", "199 slots for 2 backends spread the traffic unevenly"),
         (
             "10.0.0.12\" }",
             "127.0.0.2\" }",
             "127.0.0.2 is a loopback address: no packet can be forwarded there",
         ),
-        (
-            "host.example/",
-            "host.example:8080/",
-            "port 8080 of the URL only goes into the `Host` header",
-        ),
+        ("host.example/", "host.example:8080/", "port 8080 of the URL only goes into the `Host` header"),
         (
             "cp1 = { address = \"10.0.0.11\" }\ncp2 = { address = \"10.0.0.12\" }",
             "cp1 = { address = \"10.0.0.11\", pooled = \"no\" }",
@@ -78,12 +57,7 @@ fn allow_empty_makes_an_empty_or_weightless_pool_valid() {
 
 #[test]
 fn a_broken_file_shows_its_warnings_too() {
-    let text = BASE
-        .replace("slots = 65537", "slots = 199")
-        .replace("port = 80", "port = 0");
+    let text = BASE.replace("slots = 65537", "slots = 199").replace("port = 80", "port = 0");
     let problems = parse_text(&text).expect_err("port 0");
-    assert!(
-        problems.to_string().ends_with("lbd.toml: 1 error, 1 warning"),
-        "{problems}"
-    );
+    assert!(problems.to_string().ends_with("lbd.toml: 1 error, 1 warning"), "{problems}");
 }

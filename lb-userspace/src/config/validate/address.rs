@@ -52,13 +52,7 @@ mod tests {
         ] {
             assert!(unusable(bad.parse().expect(bad)).is_some(), "{bad}");
         }
-        for good in [
-            "192.0.2.1",
-            "10.0.0.1",
-            "223.255.255.255",
-            "2001:db8::1",
-            "fd00::1",
-        ] {
+        for good in ["192.0.2.1", "10.0.0.1", "223.255.255.255", "2001:db8::1", "fd00::1"] {
             assert_eq!(unusable(good.parse().expect(good)), None, "{good}");
         }
     }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
-const MAX_INTERVAL: Duration = Duration::from_secs(3600);
+const MAX_INTERVAL: Duration = Duration::from_hours(1);
 const MIN_TIMEOUT: Duration = Duration::from_millis(10);
 /// PyBal's intervals.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -37,12 +37,7 @@ pub(super) fn checks(
     let mut checks = Vec::new();
     for at in list {
         // The kind stands for a name that is not written, so that is where a clash is shown.
-        let span = at
-            .value
-            .name
-            .span()
-            .or_else(|| at.value.kind.span())
-            .unwrap_or(at.span.clone());
+        let span = at.value.name.span().or_else(|| at.value.kind.span()).unwrap_or(at.span.clone());
         let Some(spec) = check(at, ports, report) else {
             continue;
         };
@@ -50,10 +45,7 @@ pub(super) fn checks(
             report
                 .error(span, format!("two checks of the pool are named `{}`", spec.name))
                 .with_also(first.clone(), "first here")
-                .with_help(format!(
-                    "give this one a name of its own: `name = \"{}-2\"`",
-                    spec.name
-                ));
+                .with_help(format!("give this one a name of its own: `name = \"{}-2\"`", spec.name));
             continue;
         }
         names.insert(spec.name.clone(), span);
@@ -90,30 +82,17 @@ fn check(at: At<file::Check>, ports: &BTreeSet<u16>, report: &mut Report) -> Opt
     let interval = self::interval(interval, word, report);
     let timeout = self::timeout(timeout, interval, interval_span, report);
     // Validated as per mille, so that equal checks compare equal.
-    let jitter_per_mille = (share(jitter, 0.5, 0.1, "`jitter`", report) * 1000.0).round() as u16;
+    let jitter_per_mille = per_mille(share(jitter, 0.5, 0.1, "`jitter`", report));
     let rise = times(rise, "`rise`", report);
     let fall = times(fall, "`fall`", report);
     let port_given = !port.is_absent();
     let written_port = number(port, 1..=65_535, 0, "a port", report) as u16;
-    let Some(At { value: word, span }) = kind_at else {
-        return None;
-    };
-    let request = http::Request {
-        url,
-        method,
-        headers,
-        status,
-        body_contains,
-        tls,
-    };
+    let At { value: word, span } = kind_at?;
+    let request = http::Request { url, method, headers, status, body_contains, tls };
     let kind = match word {
         Kind::Tcp | Kind::Idle => {
             request.refuse(word, report);
-            Some(if word == Kind::Tcp {
-                CheckKind::Tcp
-            } else {
-                CheckKind::Idle
-            })
+            Some(if word == Kind::Tcp { CheckKind::Tcp } else { CheckKind::Idle })
         }
         Kind::Http | Kind::Https => request.validate(word, &span, port_given, report),
     };
@@ -127,33 +106,17 @@ fn check(at: At<file::Check>, ports: &BTreeSet<u16>, report: &mut Report) -> Opt
         None => word.word().into(),
         Some(name) => name?.as_str().into(),
     };
-    Some(CheckSpec {
-        name,
-        kind: kind?,
-        port: port?,
-        interval,
-        timeout,
-        jitter_per_mille,
-        rise,
-        fall,
-    })
+    Some(CheckSpec { name, kind: kind?, port: port?, interval, timeout, jitter_per_mille, rise, fall })
 }
 
 fn interval(field: Field<Duration>, kind: Option<Kind>, report: &mut Report) -> Duration {
-    let default = if kind == Some(Kind::Idle) {
-        IDLE_INTERVAL
-    } else {
-        INTERVAL
-    };
+    let default = if kind == Some(Kind::Idle) { IDLE_INTERVAL } else { INTERVAL };
     let Some(at) = field.given() else { return default };
     if (MIN_INTERVAL..=MAX_INTERVAL).contains(&at.value) {
         return at.value;
     }
     report
-        .error(
-            at.span,
-            format!("{} is out of range for `interval`", duration::format(at.value)),
-        )
+        .error(at.span, format!("{} is out of range for `interval`", duration::format(at.value)))
         .with_help(format!(
             "write a time from `\"{}\"` to `\"{}\"`",
             duration::format(MIN_INTERVAL),
@@ -174,13 +137,9 @@ fn timeout(
     };
     let interval_text = duration::format(interval);
     if at.value > interval {
-        let problem = report.error(
-            at.span,
-            format!("the timeout is longer than the interval of {interval_text}"),
-        );
-        problem.with_help(format!(
-            "write at most `\"{interval_text}\"`, or a longer interval"
-        ));
+        let problem =
+            report.error(at.span, format!("the timeout is longer than the interval of {interval_text}"));
+        problem.with_help(format!("write at most `\"{interval_text}\"`, or a longer interval"));
         if let Some(span) = interval_span {
             problem.with_also(span, "the interval");
         }
@@ -192,12 +151,16 @@ fn timeout(
     at.value
 }
 
+/// A share of at most 1.
+fn per_mille(share: f64) -> u16 {
+    #[expect(clippy::cast_sign_loss, reason = "shares are not negative")]
+    let rounded = (share * 1000.0).round() as u16;
+    rounded
+}
+
 fn times(field: Field<u64>, what: &str, report: &mut Report) -> NonZeroU32 {
     let times = number(field, 1..=1000, 1, what, report);
-    u32::try_from(times)
-        .ok()
-        .and_then(NonZeroU32::new)
-        .unwrap_or(NonZeroU32::MIN)
+    u32::try_from(times).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
 }
 
 /// The port of the pool's services; of several, the one the kind is known for.
@@ -224,10 +187,7 @@ fn default_port(kind: Kind, ports: &BTreeSet<u16>, span: Range<usize>, report: &
         (None, _) if usual.is_some() => usual,
         (None, _) => {
             report
-                .error(
-                    span,
-                    "which port to check is not clear: no service uses this pool",
-                )
+                .error(span, "which port to check is not clear: no service uses this pool")
                 .with_help("write `port = ...` in this check, or a service that uses the pool");
             None
         }

@@ -34,8 +34,7 @@ impl Places {
     }
 
     pub(super) fn backend(&mut self, pool: &PoolName, backend: &BackendName, address: &At<IpAddr>) {
-        self.backends
-            .push((pool.clone(), backend.clone(), address.clone()));
+        self.backends.push((pool.clone(), backend.clone(), address.clone()));
     }
 
     /// Records a VIP; reports it when another service has it.
@@ -47,20 +46,11 @@ impl Places {
         protocol: Protocol,
         report: &mut Report,
     ) {
-        let vip = Vip {
-            addr: at.value,
-            port,
-            protocol,
-        };
-        self.vip_addresses
-            .entry(at.value)
-            .or_insert_with(|| (service.clone(), at.span.clone()));
+        let vip = Vip { addr: at.value, port, protocol };
+        self.vip_addresses.entry(at.value).or_insert_with(|| (service.clone(), at.span.clone()));
         if let Some((first, span)) = self.vips.get(&vip) {
             report
-                .error(
-                    at.span.clone(),
-                    format!("{vip} belongs to service `{first}` already"),
-                )
+                .error(at.span.clone(), format!("{vip} belongs to service `{first}` already"))
                 .with_also(span.clone(), format!("in service `{first}`"))
                 .with_help("give one of the services another address or port");
         } else {
@@ -75,10 +65,7 @@ pub(super) fn check(config: &Config, places: &Places, report: &mut Report) {
             report
                 .error(
                     at.span.clone(),
-                    format!(
-                        "{} is a VIP of service `{service}` and cannot be a backend's address",
-                        at.value
-                    ),
+                    format!("{} is a VIP of service `{service}` and cannot be a backend's address", at.value),
                 )
                 .with_also(span.clone(), "the VIP")
                 .with_help(format!(
@@ -88,21 +75,10 @@ pub(super) fn check(config: &Config, places: &Places, report: &mut Report) {
     }
     // A service that was refused may use the pool: nothing is said of unused pools then.
     if !report.has_errors() {
-        let used: BTreeSet<&str> = config
-            .services
-            .values()
-            .map(|service| service.pool.as_str())
-            .collect();
-        for name in places
-            .pools
-            .iter()
-            .filter(|name| !used.contains(name.value.as_str()))
-        {
+        let used: BTreeSet<&str> = config.services.values().map(|service| service.pool.as_str()).collect();
+        for name in places.pools.iter().filter(|name| !used.contains(name.value.as_str())) {
             report
-                .warning(
-                    name.span.clone(),
-                    format!("no service uses pool `{}`", name.value),
-                )
+                .warning(name.span.clone(), format!("no service uses pool `{}`", name.value))
                 .with_help("remove it, or name it in a service");
         }
     }
@@ -116,12 +92,7 @@ fn limits(config: &Config, places: &Places, report: &mut Report) {
         let entries = places.vips.keys().filter(|vip| vip.addr.is_ipv4() == v4).count();
         let of_family = |span: &&(ServiceName, Range<usize>)| span.1.clone();
         if entries > limits.services as usize {
-            let last = places
-                .vips
-                .values()
-                .max_by_key(|at| at.1.start)
-                .as_ref()
-                .map_or(0..0, of_family);
+            let last = places.vips.values().max_by_key(|at| at.1.start).as_ref().map_or(0..0, of_family);
             report
                 .error(
                     last,
@@ -140,20 +111,14 @@ fn limits(config: &Config, places: &Places, report: &mut Report) {
         report
             .error(
                 at.span.clone(),
-                format!(
-                    "{count} backends are more than `limits.backends`, {}",
-                    limits.backends
-                ),
+                format!("{count} backends are more than `limits.backends`, {}", limits.backends),
             )
             .with_help(raise("backends", count, 32_767));
     }
     if let Some(name) = places.pools.get(limits.pools as usize) {
         let count = places.pools.len();
         report
-            .error(
-                name.span.clone(),
-                format!("{count} pools are more than `limits.pools`, {}", limits.pools),
-            )
+            .error(name.span.clone(), format!("{count} pools are more than `limits.pools`, {}", limits.pools))
             .with_help(raise("pools", count, 65_535));
     }
     let mut total: u64 = 0;
@@ -185,9 +150,6 @@ fn raise(key: &str, count: usize, max: usize) -> String {
     if count > max {
         format!("{max} is the largest `{key}` under `[lbd.limits]`; spread the rest over other balancers")
     } else {
-        format!(
-            "write `{key} = {}` under `[lbd.limits]`",
-            count.next_power_of_two().min(max)
-        )
+        format!("write `{key} = {}` under `[lbd.limits]`", count.next_power_of_two().min(max))
     }
 }

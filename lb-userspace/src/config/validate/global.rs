@@ -93,19 +93,14 @@ fn secret_file(field: Field<String>, report: &mut Report) -> Option<PathBuf> {
     let path = absolute(&at, report)?;
     if let Err(error) = secret::read(&path) {
         let help = match &error {
-            SecretError::Exposed { .. } => format!(
-                "`chmod 600 {}`; make a new key if anybody may have read it",
-                path.display()
-            ),
-            SecretError::Malformed { .. } => format!(
-                "make one: `(umask 077; openssl rand -hex 32 > {})`",
-                path.display()
-            ),
+            SecretError::Exposed { .. } => {
+                format!("`chmod 600 {}`; make a new key if anybody may have read it", path.display())
+            }
+            SecretError::Malformed { .. } => {
+                format!("make one: `(umask 077; openssl rand -hex 32 > {})`", path.display())
+            }
             SecretError::Read { .. } | SecretError::Keep { .. } => {
-                format!(
-                    "`ls -l {}` shows whether it is there and who may read it",
-                    path.display()
-                )
+                format!("`ls -l {}` shows whether it is there and who may read it", path.display())
             }
         };
         let message = match &error {
@@ -172,9 +167,7 @@ fn socket_group(field: Field<String>, report: &mut Report) -> String {
         return "lbd".to_owned();
     };
     if at.value.is_empty()
-        || at
-            .value
-            .contains(|c: char| c == ':' || c == ',' || c.is_whitespace() || c.is_control())
+        || at.value.contains(|c: char| c == ':' || c == ',' || c.is_whitespace() || c.is_control())
     {
         report
             .error(at.span, "this is not the name of a group")
@@ -197,10 +190,7 @@ fn bpf_dir(field: Field<String>, report: &mut Report) -> PathBuf {
 }
 
 fn path(field: Field<String>, default: &str, report: &mut Report) -> PathBuf {
-    field
-        .given()
-        .and_then(|at| absolute(&at, report))
-        .unwrap_or_else(|| PathBuf::from(default))
+    field.given().and_then(|at| absolute(&at, report)).unwrap_or_else(|| PathBuf::from(default))
 }
 
 /// A path that means the same wherever the daemon was started.
@@ -222,29 +212,11 @@ pub(super) fn absolute(at: &At<String>, report: &mut Report) -> Option<PathBuf> 
 }
 
 fn limits(file: file::Limits, report: &mut Report) -> Limits {
-    let file::Limits {
-        services,
-        backends,
-        pools,
-        slots,
-        pins,
-    } = file;
+    let file::Limits { services, backends, pools, slots, pins } = file;
     let default = Limits::default();
     Limits {
-        services: number32(
-            services,
-            1..=65_535,
-            default.services,
-            "`limits.services`",
-            report,
-        ),
-        backends: number32(
-            backends,
-            1..=32_767,
-            default.backends,
-            "`limits.backends`",
-            report,
-        ),
+        services: number32(services, 1..=65_535, default.services, "`limits.services`", report),
+        backends: number32(backends, 1..=32_767, default.backends, "`limits.backends`", report),
         pools: number32(pools, 1..=65_535, default.pools, "`limits.pools`", report),
         slots: number32(slots, 64..=1 << 28, default.slots, "`limits.slots`", report),
         pins: number32(pins, 1_024..=1 << 28, default.pins, "`limits.pins`", report),

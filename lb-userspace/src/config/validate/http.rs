@@ -28,16 +28,8 @@ const MAX_BODY: usize = 64 << 10;
 /// The largest file of authorities: some hundred times a distribution's own.
 const MAX_CA_FILE: u64 = 16 << 20;
 /// Headers that the request's framing and `url` decide.
-const OWN_HEADERS: [&str; 8] = [
-    "host",
-    "connection",
-    "content-length",
-    "transfer-encoding",
-    "upgrade",
-    "te",
-    "trailer",
-    "expect",
-];
+const OWN_HEADERS: [&str; 8] =
+    ["host", "connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer", "expect"];
 
 /// The keys of a check that only HTTP kinds have.
 pub(super) struct Request {
@@ -62,14 +54,7 @@ struct Url {
 impl Request {
     /// Reports each key that is written although the kind has no request.
     pub(super) fn refuse(self, kind: Kind, report: &mut Report) {
-        let Self {
-            url,
-            method,
-            headers,
-            status,
-            body_contains,
-            tls,
-        } = self;
+        let Self { url, method, headers, status, body_contains, tls } = self;
         let written = [
             ("url", url.span()),
             ("method", method.span()),
@@ -81,10 +66,7 @@ impl Request {
         for (key, span) in written {
             if let Some(span) = span {
                 report
-                    .error(
-                        span,
-                        format!("`{key}` means nothing for a check of kind \"{}\"", kind.word()),
-                    )
+                    .error(span, format!("`{key}` means nothing for a check of kind \"{}\"", kind.word()))
                     .with_help("remove it, or write `kind = \"http\"` or `kind = \"https\"`");
             }
         }
@@ -98,28 +80,15 @@ impl Request {
         port_given: bool,
         report: &mut Report,
     ) -> Option<CheckKind> {
-        let Self {
-            url,
-            method,
-            headers,
-            status,
-            body_contains,
-            tls,
-        } = self;
+        let Self { url, method, headers, status, body_contains, tls } = self;
         if url.is_absent() {
             report
-                .error(
-                    kind_span.clone(),
-                    format!("a check of kind \"{}\" needs a `url`", kind.word()),
-                )
+                .error(kind_span.clone(), format!("a check of kind \"{}\" needs a `url`", kind.word()))
                 .with_help(format!("`url = \"{}://host.example/healthz\"`", kind.word()));
         }
-        let url = url
-            .given()
-            .and_then(|at| self::url(&at, kind, port_given, report).map(|url| (url, at.span)));
-        let headers = headers
-            .given()
-            .map_or_else(Vec::new, |at| self::headers(at.value, report));
+        let url =
+            url.given().and_then(|at| self::url(&at, kind, port_given, report).map(|url| (url, at.span)));
+        let headers = headers.given().map_or_else(Vec::new, |at| self::headers(at.value, report));
         let method_span = method.span();
         let method = method.or(HttpMethod::default());
         let body_contains = self::body_contains(body_contains, method, method_span, report);
@@ -138,14 +107,7 @@ impl Request {
             }
         };
         let (url, _) = url?;
-        let http = HttpCheck {
-            method,
-            host: url.authority,
-            path: url.path,
-            headers,
-            status,
-            body_contains,
-        };
+        let http = HttpCheck { method, host: url.authority, path: url.path, headers, status, body_contains };
         Some(match tls {
             Some(tls) => CheckKind::Https(http, tls?),
             None => CheckKind::Http(http),
@@ -162,9 +124,7 @@ fn url(at: &At<String>, kind: Kind, port_given: bool, report: &mut Report) -> Op
                         at.span.clone(),
                         format!("port {port} of the URL only goes into the `Host` header"),
                     )
-                    .with_help(format!(
-                        "to connect to that port write `port = {port}` beside `url`"
-                    ));
+                    .with_help(format!("to connect to that port write `port = {port}` beside `url`"));
             }
             Some(url)
         }
@@ -191,10 +151,7 @@ fn parse_url(text: &str, kind: Kind) -> Result<Url, (String, String)> {
     };
     if !found.eq_ignore_ascii_case(scheme) {
         return Err((
-            format!(
-                "the scheme `{}` does not fit a check of kind \"{scheme}\"",
-                shorten(found)
-            ),
+            format!("the scheme `{}` does not fit a check of kind \"{scheme}\"", shorten(found)),
             match found.to_ascii_lowercase().as_str() {
                 other @ ("http" | "https") => {
                     format!("write `kind = \"{other}\"`, or a URL that begins with `{scheme}://`")
@@ -209,9 +166,7 @@ fn parse_url(text: &str, kind: Kind) -> Result<Url, (String, String)> {
             "remove it, or write `%23` for the character",
         );
     }
-    let uri: Uri = text
-        .parse()
-        .map_err(|error| (format!("this is not a URL: {error}"), example.clone()))?;
+    let uri: Uri = text.parse().map_err(|error| (format!("this is not a URL: {error}"), example.clone()))?;
     let Some(authority) = uri.authority() else {
         return refuse("the URL has no host", &example);
     };
@@ -233,11 +188,7 @@ fn parse_url(text: &str, kind: Kind) -> Result<Url, (String, String)> {
         authority: authority.as_str().to_owned(),
         host: authority.host().trim_matches(['[', ']']).to_owned(),
         port,
-        path: if path.starts_with('/') {
-            path.to_owned()
-        } else {
-            format!("/{path}")
-        },
+        path: if path.starts_with('/') { path.to_owned() } else { format!("/{path}") },
     })
 }
 
@@ -247,10 +198,7 @@ fn headers(named: Named<String>, report: &mut Report) -> Vec<(String, String)> {
         let name_text = shorten(&name.value);
         if HeaderName::from_bytes(name.value.as_bytes()).is_err() {
             report
-                .error(
-                    name.span,
-                    format!("`{}` is not the name of a header", name_text.escape_debug()),
-                )
+                .error(name.span, format!("`{}` is not the name of a header", name_text.escape_debug()))
                 .with_help("letters, digits and `-`, without a colon: `headers = { X-Check = \"lbd\" }`");
             continue;
         }
@@ -261,10 +209,7 @@ fn headers(named: Named<String>, report: &mut Report) -> Vec<(String, String)> {
                 "remove it: the check sets it as the request needs"
             };
             report
-                .error(
-                    name.span,
-                    format!("the header `{name_text}` is not free to choose"),
-                )
+                .error(name.span, format!("the header `{name_text}` is not free to choose"))
                 .with_help(help);
             continue;
         }
@@ -289,19 +234,9 @@ fn status(field: Field<Vec<At<StatusRange>>>, report: &mut Report) -> Vec<(u16, 
         return vec![(200, 299)];
     };
     if list.value.is_empty() {
-        report
-            .error(list.span, "no status would be accepted")
-            .with_help("`status = [\"200-299\"]`");
+        report.error(list.span, "no status would be accepted").with_help("`status = [\"200-299\"]`");
     }
-    list.value
-        .into_iter()
-        .map(
-            |At {
-                 value: StatusRange(first, last),
-                 ..
-             }| (first, last),
-        )
-        .collect()
+    list.value.into_iter().map(|At { value: StatusRange(first, last), .. }| (first, last)).collect()
 }
 
 fn body_contains(
@@ -313,10 +248,7 @@ fn body_contains(
     let at = field.given()?;
     if at.value.is_empty() || at.value.len() > MAX_BODY {
         report
-            .error(
-                at.span,
-                "`body_contains` is empty or longer than the 64 KiB that are read",
-            )
+            .error(at.span, "`body_contains` is empty or longer than the 64 KiB that are read")
             .with_help("write a text that only a good answer has, or remove the key");
     } else if method == HttpMethod::Head {
         let problem = report.error(at.span, "the answer to HEAD has no body");
@@ -351,20 +283,13 @@ fn tls(file: file::Tls, url: Option<&(Url, Range<usize>)>, report: &mut Report) 
     };
     if ServerName::try_from(sni.as_str()).is_err() {
         report
-            .error(
-                span,
-                format!("`{}` cannot be the server name of TLS", shorten(&sni)),
-            )
+            .error(span, format!("`{}` cannot be the server name of TLS", shorten(&sni)))
             .with_help("write a host name, such as `sni = \"www.example.org\"`");
         return None;
     }
     Some(TlsCheck {
         // TLS knows names without a final dot.
-        sni: if sni.parse::<IpAddr>().is_ok() {
-            sni
-        } else {
-            sni.trim_end_matches('.').to_owned()
-        },
+        sni: if sni.parse::<IpAddr>().is_ok() { sni } else { sni.trim_end_matches('.').to_owned() },
         verify: !unverified,
         ca_file,
     })
@@ -374,12 +299,9 @@ fn ca_file(at: &At<String>, report: &mut Report) -> Option<PathBuf> {
     let path = absolute(at, report)?;
     match regular_file::read(&path, MAX_CA_FILE) {
         Err(error) => {
-            report
-                .error(at.span.clone(), format!("cannot read the authorities: {error}"))
-                .with_help(format!(
-                    "`ls -l {}` shows whether it is there and who may read it",
-                    path.display()
-                ));
+            report.error(at.span.clone(), format!("cannot read the authorities: {error}")).with_help(
+                format!("`ls -l {}` shows whether it is there and who may read it", path.display()),
+            );
         }
         Ok((pem, _)) => {
             let (usable, _) = RootCertStore::empty()

@@ -60,23 +60,12 @@ pub(super) fn pool(
     places.slots(&name, slots_span);
     if checks.is_absent() && written_backends > 0 {
         report
-            .warning(
-                span.clone(),
-                format!("pool `{name}` has no checks: its backends are taken to be up"),
-            )
-            .with_help(format!(
-                "add one: `[[pools.{name}.checks]]` with `kind = \"tcp\"`"
-            ));
+            .warning(span.clone(), format!("pool `{name}` has no checks: its backends are taken to be up"))
+            .with_help(format!("add one: `[[pools.{name}.checks]]` with `kind = \"tcp\"`"));
     }
     Pool {
         threshold: Threshold {
-            fraction: share(
-                depool_threshold,
-                1.0,
-                default.fraction,
-                "`depool_threshold`",
-                report,
-            ),
+            fraction: share(depool_threshold, 1.0, default.fraction, "`depool_threshold`", report),
             by_weight: threshold_by.or(ThresholdBy::Count) == ThresholdBy::Weight,
         },
         checks: check::checks(checks.or(Vec::new()), ports, report),
@@ -102,20 +91,13 @@ fn backends(
         else {
             continue;
         };
-        let file::Backend {
-            address,
-            weight,
-            pooled,
-        } = backend.value;
+        let file::Backend { address, weight, pooled } = backend.value;
         let weight = weight_of(weight, report);
         let Some(address) = address.given() else { continue };
         usable(&address, report);
         if let Some((first, span)) = addresses.get(&address.value) {
             report
-                .error(
-                    address.span,
-                    format!("{} is the address of `{first}` too", address.value),
-                )
+                .error(address.span, format!("{} is the address of `{first}` too", address.value))
                 .with_also(span.clone(), "first here")
                 .with_help(format!(
                     "give `{name}` its own address, or remove it; for a larger share raise `weight`"
@@ -141,35 +123,20 @@ fn usable(address: &At<IpAddr>, report: &mut Report) {
         report
             .warning(
                 address.span.clone(),
-                format!(
-                    "{} is a loopback address: no packet can be forwarded there",
-                    address.value
-                ),
+                format!("{} is a loopback address: no packet can be forwarded there", address.value),
             )
             .with_help("write the backend's address on the network that it shares with this host");
     } else if let Some(why) = address::unusable(address.value) {
         report
-            .error(
-                address.span.clone(),
-                format!("{} {why} and cannot be a backend's", address.value),
-            )
+            .error(address.span.clone(), format!("{} {why} and cannot be a backend's", address.value))
             .with_help(address::instead(address.value, "the backend's own address"));
     }
 }
 
 fn weight_of(field: Field<u64>, report: &mut Report) -> Weight {
     let default = Weight::default();
-    let weight = number(
-        field,
-        0..=u64::from(Weight::MAX),
-        u64::from(default.get()),
-        "a weight",
-        report,
-    );
-    u32::try_from(weight)
-        .ok()
-        .and_then(|weight| Weight::try_from(weight).ok())
-        .unwrap_or(default)
+    let weight = number(field, 0..=u64::from(Weight::MAX), u64::from(default.get()), "a weight", report);
+    u32::try_from(weight).ok().and_then(|weight| Weight::try_from(weight).ok()).unwrap_or(default)
 }
 
 /// Refuses a pool that can send traffic nowhere: a list edit must not do what failures may not.
@@ -185,15 +152,10 @@ fn serves_somebody(
             .with_help("add some under `backends`, or write `allow_empty = true` if that is meant");
     } else if written == backends.len() && backends.values().all(|backend| backend.weight.get() == 0) {
         report
-            .error(
-                span.clone(),
-                "every backend of the pool has weight 0: it would serve nobody",
-            )
+            .error(span.clone(), "every backend of the pool has weight 0: it would serve nobody")
             .with_help("give one a weight, or write `allow_empty = true` to drain the whole pool");
     } else if written == backends.len()
-        && backends
-            .values()
-            .all(|b| b.pooled != Pooled::Yes || b.weight.get() == 0)
+        && backends.values().all(|b| b.pooled != Pooled::Yes || b.weight.get() == 0)
     {
         report
             .warning(
@@ -215,9 +177,7 @@ fn slots(field: Field<u64>, report: &mut Report) -> u32 {
             (Some(one), None) | (None, Some(one)) => format!("the nearest prime is {one}"),
             (None, None) => "65537 is a prime".to_owned(),
         };
-        report
-            .error(span, format!("{slots} is not a prime, as the table needs"))
-            .with_help(help);
+        report.error(span, format!("{slots} is not a prime, as the table needs")).with_help(help);
     }
     slots
 }
@@ -227,11 +187,7 @@ fn enough_slots(slots: u32, backends: u64, span: Range<usize>, report: &mut Repo
     if u64::from(slots) >= wanted {
         return;
     }
-    let prime = |n: u64| {
-        neighbours(u32::try_from(n.min(MAX_SLOTS)).unwrap_or(u32::MAX))
-            .1
-            .unwrap_or(65_537)
-    };
+    let prime = |n: u64| neighbours(u32::try_from(n.min(MAX_SLOTS)).unwrap_or(u32::MAX)).1.unwrap_or(65_537);
     if u64::from(slots) < backends {
         report
             .error(
@@ -241,10 +197,7 @@ fn enough_slots(slots: u32, backends: u64, span: Range<usize>, report: &mut Repo
             .with_help(format!("write `slots = {}`", prime(wanted)));
     } else {
         report
-            .warning(
-                span,
-                format!("{slots} slots for {backends} backends spread the traffic unevenly"),
-            )
+            .warning(span, format!("{slots} slots for {backends} backends spread the traffic unevenly"))
             .with_help(format!("write `slots = {}`: 100 for each backend", prime(wanted)));
     }
 }

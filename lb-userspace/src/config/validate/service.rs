@@ -14,8 +14,8 @@ use crate::{
 };
 
 /// A pin's age has 16 bits of about a second each: beyond a few hours old and new could not be told apart.
-const MAX_IDLE: Duration = Duration::from_secs(4 * 3600);
-const MAX_DRAIN: Duration = Duration::from_secs(7 * 86_400);
+const MAX_IDLE: Duration = Duration::from_hours(4);
+const MAX_DRAIN: Duration = Duration::from_hours(7 * 24);
 const MIN_TIME: Duration = Duration::from_secs(1);
 
 /// None when something without a default is missing or bad; that is reported.
@@ -26,15 +26,7 @@ pub(super) fn service(
     places: &mut Places,
     report: &mut Report,
 ) -> Option<Service> {
-    let file::Service {
-        vips,
-        port,
-        protocol,
-        pool,
-        udp_class,
-        idle,
-        drain_timeout,
-    } = file;
+    let file::Service { vips, port, protocol, pool, udp_class, idle, drain_timeout } = file;
     if let (Field::Given(class), Protocol::Tcp) = (&udp_class, protocol_of(&protocol)) {
         report
             .error(class.span.clone(), "`udp_class` means nothing for a TCP service")
@@ -46,14 +38,8 @@ pub(super) fn service(
     let port = number(port, 1..=65_535, 0, "a port", report) as u16;
     let vips = vips.given().map(|list| self::vips(list, report));
     let pool = pool.given().and_then(|at| self::pool(&at, pools, report));
-    let idle = time(idle, Duration::from_secs(300), MAX_IDLE, "`idle`", report);
-    let drain_timeout = time(
-        drain_timeout,
-        Duration::from_secs(3600),
-        MAX_DRAIN,
-        "`drain_timeout`",
-        report,
-    );
+    let idle = time(idle, Duration::from_mins(5), MAX_IDLE, "`idle`", report);
+    let drain_timeout = time(drain_timeout, Duration::from_hours(1), MAX_DRAIN, "`drain_timeout`", report);
     let vips = vips?;
     if port_is_good && port > 0 {
         for vip in &vips {
@@ -83,9 +69,7 @@ fn protocol_of(field: &Field<Protocol>) -> Protocol {
 
 fn vips(list: At<Vec<At<IpAddr>>>, report: &mut Report) -> Vec<At<IpAddr>> {
     if list.value.is_empty() {
-        report
-            .error(list.span, "a service needs an address")
-            .with_help("`vips = [\"192.0.2.1\"]`");
+        report.error(list.span, "a service needs an address").with_help("`vips = [\"192.0.2.1\"]`");
     }
     let mut seen: Vec<At<IpAddr>> = Vec::new();
     for at in list.value {
@@ -114,12 +98,7 @@ fn pool(at: &At<String>, pools: &BTreeSet<String>, report: &mut Report) -> Optio
         || format!("declare it: `[pools.{}]`", shorten(&at.value)),
         |meant| format!("did you mean `\"{meant}\"`?"),
     );
-    report
-        .error(
-            at.span.clone(),
-            format!("there is no pool `{}`", shorten(&at.value)),
-        )
-        .with_help(help);
+    report.error(at.span.clone(), format!("there is no pool `{}`", shorten(&at.value))).with_help(help);
     None
 }
 
@@ -135,15 +114,8 @@ fn time(
     if (MIN_TIME..=max).contains(&at.value) {
         return at.value;
     }
-    report
-        .error(
-            at.span,
-            format!("{} is out of range for {what}", duration::format(at.value)),
-        )
-        .with_help(format!(
-            "write a time from `\"{}\"` to `\"{}\"`",
-            duration::format(MIN_TIME),
-            duration::format(max)
-        ));
+    report.error(at.span, format!("{} is out of range for {what}", duration::format(at.value))).with_help(
+        format!("write a time from `\"{}\"` to `\"{}\"`", duration::format(MIN_TIME), duration::format(max)),
+    );
     default
 }
