@@ -3,6 +3,7 @@
 //! | module | is |
 //! |---|---|
 //! | [`file`] | the tables and keys as people write them; their doc comments are the reference |
+//! | [`syntax`] | errors of TOML itself |
 //! | [`table`] | walks the TOML tree into those tables, collecting every type error and unknown key |
 //! | [`value`] | the kinds of values: durations, addresses, words |
 //! | [`validate`] | file → model; the only place that rejects what is well formed |
@@ -24,6 +25,7 @@ pub mod problem;
 pub mod reference;
 mod regular_file;
 pub mod secret;
+mod syntax;
 mod table;
 mod validate;
 mod value;
@@ -81,8 +83,8 @@ fn read(path: &Path) -> Result<String, (String, String)> {
         ));
     }
     String::from_utf8(bytes).map_err(|error| {
-        let good = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..good].iter().filter(|byte| **byte == b'\n').count();
+        let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+        let line = 1 + good.matches('\n').count();
         (
             format!("line {line} is not UTF-8"),
             "save the file as UTF-8; outside comments and header values it needs only ASCII".to_owned(),
@@ -93,7 +95,7 @@ fn read(path: &Path) -> Result<String, (String, String)> {
 /// Validates `text`; `path` is only printed. CA and secret files named in it are read.
 pub fn parse(text: &str, path: &Path) -> Result<Loaded, Problems> {
     let mut report = Report::new(path, text);
-    // A lost quote makes the parser lose keys that are there: with broken syntax nothing more can be said truthfully.
+    // Behind a lost quote the parser loses keys that are there: with broken syntax nothing more can be said truthfully.
     let Some(file) = table::read_document::<file::File>(text, &mut report) else {
         return Err(report.into_problems());
     };

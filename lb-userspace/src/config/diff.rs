@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::print::{
     Keys, backend_keys, check_keys, global_keys, inline, limits_keys, pool_keys, service_keys,
 };
-use crate::model::{Config, Pool};
+use crate::model::{Config, Pool, PoolName};
 
 /// Keys of `[lbd]` that a running daemon cannot change; all of `[lbd.limits]` too.
 const RESTART: [&str; 4] = ["interfaces", "xdp_mode", "secret_file", "bpf_dir"];
@@ -120,7 +120,7 @@ fn pools(old: &Config, new: &Config) -> Vec<PoolDiff> {
         new.pools.iter().map(|(name, pool)| (name.as_str(), pool_keys(pool))),
     );
     let mut own: BTreeMap<String, Change> = own.into_iter().map(|item| (item.name, item.change)).collect();
-    let mut names: Vec<&str> = old.pools.keys().chain(new.pools.keys()).map(|name| name.as_str()).collect();
+    let mut names: Vec<&str> = old.pools.keys().chain(new.pools.keys()).map(PoolName::as_str).collect();
     names.sort_unstable();
     names.dedup();
     names

@@ -64,7 +64,7 @@ mod tests {
     fn numbers_with_units_are_read() {
         assert_eq!(parse("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse("1m30s"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse("2d"), Ok(Duration::from_secs(172_800)));
+        assert_eq!(parse("2d"), Ok(Duration::from_hours(48)));
         assert_eq!(parse("0s"), Ok(Duration::ZERO));
     }
 

@@ -106,7 +106,7 @@ table! {
     /// One way to find out whether a backend works. Equal checks of one address run once.
     struct Check {
         /// `"tcp"`: a connection can be opened. `"idle"`: a connection is kept open, and its unclean loss is a failure at once
-        /// (PyBal's IdleConnection). `"http"`, `"https"`: a request is answered as expected (PyBal's ProxyFetch).
+        /// (PyBal's `IdleConnection`). `"http"`, `"https"`: a request is answered as expected (PyBal's `ProxyFetch`).
         kind: Kind = REQUIRED,
         /// Name in status, metrics and logs; unique in the pool.
         name: String = "(the kind)",
@@ -170,7 +170,7 @@ table! {
 table! {
     /// Addresses, a port and a protocol, and the pool that serves them.
     struct Service {
-        /// Addresses of the service, IPv4 and IPv6 mixed as you like.
+        /// Addresses of the service, IPv4 and IPv6 mixed as you like: `["203.0.113.10", "2001:db8::10"]`.
         vips: Vec<At<IpAddr>> = REQUIRED,
         /// Port, on the VIPs as on the backends.
         port: u64 = REQUIRED,

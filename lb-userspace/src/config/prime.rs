@@ -2,10 +2,8 @@
 
 /// Whether `n` is a prime.
 pub(super) fn is_prime(n: u32) -> bool {
-    n >= 2
-        && (2u32..)
-            .take_while(|d| u64::from(*d) * u64::from(*d) <= u64::from(n))
-            .all(|d| !n.is_multiple_of(d))
+    // The square root of a `u32` has 16 bits.
+    n >= 2 && (2u32..=0xffff).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d))
 }
 
 /// The largest prime up to `n` and the smallest from `n` on.

@@ -278,7 +278,6 @@ impl Report {
         self.push(Severity::Warning, span, message.into())
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "spans are made on the spot by every caller")]
     fn push(&mut self, severity: Severity, span: Range<usize>, message: String) -> &mut Problem {
         self.list.push_mut(Problem {
             span: fit(&self.source.text, &span),

@@ -73,11 +73,9 @@ fn find(path: &[&str]) -> Option<TableDoc> {
 }
 
 fn kind(key: &KeyDoc) -> String {
-    if key.table.is_some() || key.kind.contains('`') || key.example.contains("...") {
-        key.kind.to_owned()
-    } else {
-        format!("{}, such as `{}`", key.kind, key.example)
-    }
+    // An example says something where the text must have a form.
+    let has_form = key.example.starts_with('"') && !key.example.contains("...") && !key.kind.contains('`');
+    if has_form { format!("{}, such as `{}`", key.kind, key.example) } else { key.kind.to_owned() }
 }
 
 fn default(key: &KeyDoc) -> String {

@@ -55,7 +55,8 @@ impl Secret {
     }
 
     fn to_hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        let digit = |n: u8| char::from(b"0123456789abcdef"[usize::from(n)]);
+        self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
     }
 }
 
@@ -205,13 +206,13 @@ mod tests {
     fn a_made_key_stays_the_same_and_only_its_owner_can_read_it() {
         let dir = tempfile::tempdir().expect("a directory");
         let state_dir = dir.path().join("lib/lbd");
-        let made = read_or_make(&state_dir).expect("made");
-        assert_eq!(read_or_make(&state_dir).expect("read"), made);
+        let first = read_or_make(&state_dir).expect("made");
+        assert_eq!(read_or_make(&state_dir).expect("read"), first);
         let mode = std::fs::metadata(state_dir.join(FILE_NAME)).expect("there").permissions().mode();
         assert_eq!(mode & 0o7777, OWNER_ONLY);
         assert_eq!(std::fs::read_dir(&state_dir).expect("listed").count(), 1, "nothing is left beside it");
         let other = read_or_make(&dir.path().join("other")).expect("made");
-        assert_ne!(made, other);
+        assert_ne!(first, other);
     }
 
     #[test]

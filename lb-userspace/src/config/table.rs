@@ -8,7 +8,7 @@ use toml::{
     de::{DeArray, DeTable, DeValue},
 };
 
-use super::{nearest::nearest, problem::Report};
+use super::{nearest::nearest, problem::Report, syntax};
 
 /// The default column of a key that must be written.
 pub(super) const REQUIRED: &str = "required";
@@ -151,13 +151,14 @@ macro_rules! table {
 
             fn read_table(table: &DeTable<'_>, span: Range<usize>, report: &mut Report) -> Self {
                 let mut read = Self::default();
+                let mut misspelt = Vec::new();
                 for (key, value) in table {
                     match key.get_ref().as_ref() {
                         $( stringify!($key) => read.$key = Field::read(value, report), )*
-                        _ => unknown_key(key, value, Self::DOC.keys, report),
+                        _ => misspelt.extend(unknown_key(key, value, Self::DOC.keys, report)),
                     }
                 }
-                $( if $default == REQUIRED && read.$key.is_absent() {
+                $( if $default == REQUIRED && read.$key.is_absent() && !misspelt.contains(&stringify!($key)) {
                     report
                         .error(span.clone(), concat!("`", stringify!($key), "` is missing"))
                         .with_help(format!("add `{} = {}`", stringify!($key), <$type as Value>::EXAMPLE));
@@ -185,14 +186,13 @@ pub(super) use table;
 /// Reads a whole document. With errors of syntax nothing else is looked at: a lost quote makes the parser lose keys that are there.
 pub(super) fn read_document<T: Table>(text: &str, report: &mut Report) -> Option<T> {
     let (root, errors) = DeTable::parse_recoverable(text);
-    let mut lines = std::collections::HashSet::new();
-    for error in &errors {
-        let span = error.span().unwrap_or(0..0);
-        // One slip makes several errors on its line; the first names it.
-        let line = text.as_bytes()[..span.start.min(text.len())].iter().filter(|b| **b == b'\n').count();
-        if lines.insert(line) {
-            report.error(span, error.message());
-        }
+    for (span, message) in syntax::errors(text, &errors) {
+        let help = if message.starts_with("missing comma between array elements") {
+            "write `,` between the elements; behind the last one close the list with `]`"
+        } else {
+            "the file is TOML: `[table]`, `key = \"text\"`, `key = 1`, `key = [\"a\", \"b\"]`, `key = { a = 1 }`"
+        };
+        report.error(span, message).with_help(help);
     }
     errors.is_empty().then(|| T::read_table(root.get_ref(), 0..0, report))
 }
@@ -215,36 +215,40 @@ const SYNONYMS: [(&str, &str); 14] = [
     ("verify", "tls"),
 ];
 
-/// Reports a key that means nothing, and names the one that was probably meant.
+/// Reports a key that means nothing, and names the one that was probably meant, which is not missed then.
 pub(super) fn unknown_key(
     key: &Spanned<toml::de::DeString<'_>>,
     value: &Spanned<DeValue<'_>>,
     keys: &[KeyDoc],
     report: &mut Report,
-) {
+) -> Option<&'static str> {
     let name = key.get_ref().as_ref();
     let plain = name.to_ascii_lowercase().replace('-', "_");
     let known = || keys.iter().map(|key| key.name);
-    let meant = known()
-        .find(|known| *known == plain)
-        .or_else(|| {
-            SYNONYMS
-                .iter()
-                .find(|(word, key)| *word == plain && known().any(|k| k == *key))
-                .map(|(_, key)| *key)
-        })
-        .or_else(|| nearest(&plain, known()));
-    let help = match meant {
-        Some(meant) => format!("did you mean `{meant}`?"),
-        None if value.get_ref().is_table() && known().any(|known| known == "address") => {
-            "a name with dots needs quotes: `\"host.example.org\" = { address = ... }`".to_owned()
-        }
-        None => format!(
-            "the keys here are {}",
-            known().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
-        ),
+    let synonym = || {
+        let mut meant = SYNONYMS.iter().filter(|(word, _)| *word == plain).map(|(_, meant)| *meant);
+        meant.find(|meant| known().any(|known| known == *meant))
     };
-    report.error(key.span(), format!("unknown key `{}`", shorten(name))).with_help(help);
+    let problem = |report: &mut Report, help: String| {
+        report.error(key.span(), format!("unknown key `{}`", shorten(name))).with_help(help);
+    };
+    if value.get_ref().is_table() && known().any(|known| known == "address") {
+        problem(
+            report,
+            "a name with dots needs quotes: `\"host.example.org\" = { address = ... }`".to_owned(),
+        );
+        return Some("address");
+    }
+    let meant = known().find(|known| *known == plain).or_else(synonym).or_else(|| nearest(&plain, known()));
+    let help = meant.map_or_else(
+        || {
+            let all: Vec<String> = known().map(|key| format!("`{key}`")).collect();
+            format!("the keys here are {}", all.join(", "))
+        },
+        |meant| format!("did you mean `{meant}`?"),
+    );
+    problem(report, help);
+    meant
 }
 
 /// Reports that something else was expected.

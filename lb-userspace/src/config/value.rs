@@ -48,15 +48,13 @@ impl Value for u64 {
         let Some(number) = value.get_ref().as_integer() else {
             return wrong_kind(value, report);
         };
-        match Self::from_str_radix(number.as_str().trim_start_matches('+'), number.radix()) {
-            Ok(number) => Some(number),
-            Err(_) => {
-                report
-                    .error(value.span(), format!("`{}` is out of range", shorten(number.as_str())))
-                    .with_help("write a number from 0 on");
-                None
-            }
+        let read = Self::from_str_radix(number.as_str().trim_start_matches('+'), number.radix()).ok();
+        if read.is_none() {
+            report
+                .error(value.span(), format!("`{}` is out of range", shorten(number.as_str())))
+                .with_help("write a number from 0 on");
         }
+        read
     }
 }
 
@@ -82,15 +80,15 @@ impl Value for Duration {
     fn read(value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
         match value.get_ref() {
             DeValue::String(text) => {
-                match duration::parse(text) {
-                    Ok(duration) => Some(duration),
-                    Err(_) => {
-                        report
+                let duration = duration::parse(text).ok();
+                if duration.is_none() {
+                    report
                         .error(value.span(), format!("`{}` is not a length of time", shorten(text)))
-                        .with_help("write a number and a unit (ms, s, m, h, d): `\"500ms\"`, `\"10s\"`, `\"1m30s\"`");
-                        None
-                    }
+                        .with_help(
+                            "write a number and a unit (ms, s, m, h, d): `\"500ms\"`, `\"10s\"`, `\"1m30s\"`",
+                        );
                 }
+                duration
             }
             DeValue::Integer(number) => {
                 let number = shorten(number.as_str());
@@ -141,15 +139,13 @@ impl Value for SocketAddr {
         let Some(text) = value.get_ref().as_str() else {
             return wrong_kind(value, report);
         };
-        match text.parse() {
-            Ok(address) => Some(address),
-            Err(_) => {
-                report
-                    .error(value.span(), format!("`{}` is not an IP address with a port", shorten(text)))
-                    .with_help("write it like `\"127.0.0.1:9090\"` or `\"[::1]:9090\"`");
-                None
-            }
+        let address = text.parse().ok();
+        if address.is_none() {
+            report
+                .error(value.span(), format!("`{}` is not an IP address with a port", shorten(text)))
+                .with_help("write it like `\"127.0.0.1:9090\"` or `\"[::1]:9090\"`");
         }
+        address
     }
 }
 

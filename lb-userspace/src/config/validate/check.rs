@@ -20,7 +20,7 @@ use crate::{
 };
 
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
-const MAX_INTERVAL: Duration = Duration::from_secs(3600);
+const MAX_INTERVAL: Duration = Duration::from_hours(1);
 const MIN_TIMEOUT: Duration = Duration::from_millis(10);
 /// PyBal's intervals.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -82,14 +82,12 @@ fn check(at: At<file::Check>, ports: &BTreeSet<u16>, report: &mut Report) -> Opt
     let interval = self::interval(interval, word, report);
     let timeout = self::timeout(timeout, interval, interval_span, report);
     // Validated as per mille, so that equal checks compare equal.
-    let jitter_per_mille = (share(jitter, 0.5, 0.1, "`jitter`", report) * 1000.0).round() as u16;
+    let jitter_per_mille = per_mille(share(jitter, 0.5, 0.1, "`jitter`", report));
     let rise = times(rise, "`rise`", report);
     let fall = times(fall, "`fall`", report);
     let port_given = !port.is_absent();
     let written_port = number(port, 1..=65_535, 0, "a port", report) as u16;
-    let Some(At { value: word, span }) = kind_at else {
-        return None;
-    };
+    let At { value: word, span } = kind_at?;
     let request = http::Request { url, method, headers, status, body_contains, tls };
     let kind = match word {
         Kind::Tcp | Kind::Idle => {
@@ -151,6 +149,13 @@ fn timeout(
             .with_help(format!("write at least `\"{}\"`", duration::format(MIN_TIMEOUT)));
     }
     at.value
+}
+
+/// A share of at most 1.
+fn per_mille(share: f64) -> u16 {
+    #[expect(clippy::cast_sign_loss, reason = "shares are not negative")]
+    let rounded = (share * 1000.0).round() as u16;
+    rounded
 }
 
 fn times(field: Field<u64>, what: &str, report: &mut Report) -> NonZeroU32 {

@@ -135,8 +135,7 @@ fn limits(config: &Config, places: &Places, report: &mut Report) {
             .error(
                 span,
                 format!(
-                    "{} pools need {total} slots, each rounded up to {SLOTS_PER_LINE}: more than `limits.slots`, {}",
-                    places.slots.len(),
+                    "the pools need {total} slots, each rounded up to {SLOTS_PER_LINE}: more than `limits.slots`, {}",
                     limits.slots
                 ),
             )

@@ -6,7 +6,7 @@ use hyper::{
     Uri,
     header::{HeaderName, HeaderValue},
 };
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{RootCertStore, pki_types::ServerName};
 
 use super::global::absolute;
 use crate::{
@@ -272,6 +272,7 @@ fn tls(file: file::Tls, url: Option<&(Url, Range<usize>)>, report: &mut Report) 
             report
                 .error(at.span.clone(), "`ca_file` means nothing without `verify = true`")
                 .with_help("write `verify = true` beside it");
+            return None;
         }
         self::ca_file(&at, report)
     });
@@ -303,7 +304,9 @@ fn ca_file(at: &At<String>, report: &mut Report) -> Option<PathBuf> {
             );
         }
         Ok((pem, _)) => {
-            if !rustls_pemfile::certs(&mut pem.as_slice()).any(|cert| cert.is_ok()) {
+            let (usable, _) = RootCertStore::empty()
+                .add_parsable_certificates(rustls_pemfile::certs(&mut pem.as_slice()).flatten());
+            if usable == 0 {
                 report
                     .error(at.span.clone(), "the file has no certificate in PEM form")
                     .with_help("its lines begin with `-----BEGIN CERTIFICATE-----`");

@@ -14,8 +14,8 @@ use crate::{
 };
 
 /// A pin's age has 16 bits of about a second each: beyond a few hours old and new could not be told apart.
-const MAX_IDLE: Duration = Duration::from_secs(4 * 3600);
-const MAX_DRAIN: Duration = Duration::from_secs(7 * 86_400);
+const MAX_IDLE: Duration = Duration::from_hours(4);
+const MAX_DRAIN: Duration = Duration::from_hours(7 * 24);
 const MIN_TIME: Duration = Duration::from_secs(1);
 
 /// None when something without a default is missing or bad; that is reported.
@@ -38,8 +38,8 @@ pub(super) fn service(
     let port = number(port, 1..=65_535, 0, "a port", report) as u16;
     let vips = vips.given().map(|list| self::vips(list, report));
     let pool = pool.given().and_then(|at| self::pool(&at, pools, report));
-    let idle = time(idle, Duration::from_secs(300), MAX_IDLE, "`idle`", report);
-    let drain_timeout = time(drain_timeout, Duration::from_secs(3600), MAX_DRAIN, "`drain_timeout`", report);
+    let idle = time(idle, Duration::from_mins(5), MAX_IDLE, "`idle`", report);
+    let drain_timeout = time(drain_timeout, Duration::from_hours(1), MAX_DRAIN, "`drain_timeout`", report);
     let vips = vips?;
     if port_is_good && port > 0 {
         for vip in &vips {
