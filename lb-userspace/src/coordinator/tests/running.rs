@@ -45,7 +45,7 @@ impl Running {
             status: statuses,
         };
         let outputs = Outputs {
-            targets: targets_out,
+            targets: Box::new(move |targets| drop(targets_out.send_replace(targets.clone()))),
             addresses: addresses_out,
             desired: desired_out,
             snapshot: snapshot_out,
