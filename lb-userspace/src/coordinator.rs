@@ -109,14 +109,7 @@ impl Coordinator {
     /// A coordinator without configuration: its first one comes by [`Handle::reload`].
     pub fn new(state: State, store: Store, inputs: Inputs, outputs: Outputs) -> (Self, Handle) {
         let (sender, requests) = mpsc::channel(handle::REQUESTS);
-        let coordinator = Self {
-            state,
-            saver: Saver::new(store),
-            requests,
-            inputs,
-            outputs,
-            due: None,
-        };
+        let coordinator = Self { state, saver: Saver::new(store), requests, inputs, outputs, due: None };
         (coordinator, Handle { requests: sender })
     }
 
@@ -196,11 +189,7 @@ impl Coordinator {
                 Effect::Program { urgent } => {
                     let now = Instant::now();
                     let (first, due) = self.due.unwrap_or((now, now + COALESCE));
-                    let at = if urgent {
-                        now
-                    } else {
-                        (now + QUIET).min(first + COALESCE)
-                    };
+                    let at = if urgent { now } else { (now + QUIET).min(first + COALESCE) };
                     self.due = Some((first, if due <= now { due } else { at }));
                 }
                 Effect::Save(document) => self.saver.save(document),
@@ -227,8 +216,5 @@ impl Coordinator {
 }
 
 fn now() -> Now {
-    Now {
-        instant: Instant::now().into_std(),
-        wall: SystemTime::now(),
-    }
+    Now { instant: Instant::now().into_std(), wall: SystemTime::now() }
 }

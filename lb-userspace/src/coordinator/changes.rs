@@ -30,10 +30,7 @@ pub fn changes(old: Option<&Config>, new: &Config) -> Vec<String> {
                 backends(None, pool, &mut out);
             }
             Some(was) => {
-                let settings_of = |pool: &Pool| Pool {
-                    backends: BTreeMap::new(),
-                    ..pool.clone()
-                };
+                let settings_of = |pool: &Pool| Pool { backends: BTreeMap::new(), ..pool.clone() };
                 if settings_of(was) != settings_of(pool) {
                     out.push(format!("changed settings of pool {name}"));
                 }
@@ -50,21 +47,13 @@ pub fn changes(old: Option<&Config>, new: &Config) -> Vec<String> {
 fn backends(old: Option<&Pool>, new: &Pool, out: &mut Vec<String>) {
     let pool = &new.name;
     for (name, backend) in &new.backends {
-        let enabled = if backend.pooled == Pooled::Yes {
-            "enabled"
-        } else {
-            "disabled"
-        };
+        let enabled = if backend.pooled == Pooled::Yes { "enabled" } else { "disabled" };
         let weight = backend.weight;
         match old.and_then(|old| old.backends.get(name)) {
-            None => out.push(format!(
-                "pool {pool}: New {enabled} server {name}, weight {weight}"
-            )),
+            None => out.push(format!("pool {pool}: New {enabled} server {name}, weight {weight}")),
             Some(was) if was != backend => {
                 let what = difference(was, backend);
-                out.push(format!(
-                    "pool {pool}: Merged {enabled} server {name}, weight {weight} ({what})"
-                ));
+                out.push(format!("pool {pool}: Merged {enabled} server {name}, weight {weight} ({what})"));
             }
             Some(_) => {}
         }

@@ -66,17 +66,8 @@ impl State {
             turn.save();
         }
         turn.rewatch();
-        for Trial {
-            id,
-            pool,
-            settled,
-            outcome,
-        } in trials
-        {
-            let reason = command
-                .reason
-                .as_deref()
-                .map_or(String::new(), |reason| format!(" ({reason})"));
+        for Trial { id, pool, settled, outcome } in trials {
+            let reason = command.reason.as_deref().map_or(String::new(), |reason| format!(" ({reason})"));
             let message = format!("{by} changed {id}: {}{reason}", outcome.summary);
             turn.log(pool.line(Level::INFO, &id.backend, message));
             turn.take(settled);
@@ -101,10 +92,7 @@ impl State {
         let has = |pool: &&&PoolState| pool.everyone().any(|(name, _)| name == backend);
         let ids: Vec<_> = pools.iter().filter(has).map(|pool| pool.id(backend)).collect();
         if ids.is_empty() {
-            let names = pools
-                .iter()
-                .flat_map(|pool| pool.members.keys())
-                .map(BackendName::as_str);
+            let names = pools.iter().flat_map(|pool| pool.members.keys()).map(BackendName::as_str);
             let what = match &command.selector.pool {
                 Some(pool) => format!("backend of pool {pool}"),
                 None => "backend".into(),
@@ -135,12 +123,7 @@ impl State {
         let mut settled = pool.settle(&self.facts, overrides, now.wall);
         settled.gone |= left;
         let outcome = outcome(before, &pool, id, self.overrides.get(id) != overrides.get(id));
-        Trial {
-            id: id.clone(),
-            pool,
-            settled,
-            outcome,
-        }
+        Trial { id: id.clone(), pool, settled, outcome }
     }
 
     fn refuse(
@@ -155,11 +138,7 @@ impl State {
             if let Some(pool) = self.pools.get_mut(&name).filter(|_| !command.dry_run) {
                 pool.could_not_depool += 1;
                 let text = format!("refused to {by}: {message}");
-                effects.push(Effect::Log(pool.line(
-                    Level::WARN,
-                    &command.selector.backend,
-                    text,
-                )));
+                effects.push(Effect::Log(pool.line(Level::WARN, &command.selector.backend, text)));
                 self.views.remove(&name);
             }
             messages.push(message);
@@ -171,11 +150,7 @@ impl State {
     /// Ends overrides whose time is over, unless that would take out what the threshold keeps; forgets those long absent.
     pub(super) fn tick(&mut self, now: Now, turn: &mut Turn) {
         for id in self.overrides.expired(now.wall) {
-            let entry = self
-                .overrides
-                .get(&id)
-                .map(|entry| entry.unexpired(now.wall))
-                .unwrap_or_default();
+            let entry = self.overrides.get(&id).map(|entry| entry.unexpired(now.wall)).unwrap_or_default();
             let mut overrides = self.overrides.clone();
             overrides.put(&id, entry);
             if let Some(before) = self.pools.get(&id.pool) {
@@ -216,10 +191,7 @@ fn takes_out(change: &Change) -> bool {
 /// Why the depool threshold forbids what happened to `id` between the two, if it does.
 fn policy(before: &PoolState, after: &PoolState, id: &BackendId) -> Option<String> {
     let serves = |pool: &PoolState| {
-        let member = pool
-            .leaving
-            .get(&id.backend)
-            .or_else(|| pool.members.get(&id.backend));
+        let member = pool.leaving.get(&id.backend).or_else(|| pool.members.get(&id.backend));
         member.is_some_and(|m| m.disposition.takes_new())
     };
     let lost = serves(before) && !serves(after);
@@ -230,11 +202,8 @@ fn policy(before: &PoolState, after: &PoolState, id: &BackendId) -> Option<Strin
         return None;
     }
     let unit = if threshold.by_weight { " (by weight)" } else { "" };
-    let stay = if emptied {
-        after.tally.must_stay(threshold).max(1)
-    } else {
-        after.tally.must_stay(threshold)
-    };
+    let stay =
+        if emptied { after.tally.must_stay(threshold).max(1) } else { after.tally.must_stay(threshold) };
     Some(format!(
         "pool {}: {} of {} are up and enabled{unit}, {stay} must stay (threshold {})",
         id.pool, before.tally.up_and_enabled, before.tally.total, threshold.fraction
@@ -269,18 +238,10 @@ fn setting<T: PartialEq>(
 ) -> Setting<T> {
     let until = command.lasts.and_then(|lasts: Duration| now.checked_add(lasts));
     match old.filter(|old| old.value == value) {
-        Some(old) => Setting {
-            reason: command.reason.clone().or(old.reason),
-            until: until.or(old.until),
-            ..old
-        },
-        None => Setting {
-            value,
-            by: by.to_owned(),
-            reason: command.reason.clone(),
-            since: now,
-            until,
-        },
+        Some(old) => {
+            Setting { reason: command.reason.clone().or(old.reason), until: until.or(old.until), ..old }
+        }
+        None => Setting { value, by: by.to_owned(), reason: command.reason.clone(), since: now, until },
     }
 }
 
@@ -294,30 +255,20 @@ fn outcome(before: &PoolState, after: &PoolState, id: &BackendId, recorded: bool
             "left the configuration; serves until enough others are up"
         };
         let summary = summary.into();
-        return Outcome {
-            backend: id.clone(),
-            changed,
-            summary,
-        };
+        return Outcome { backend: id.clone(), changed, summary };
     };
     let changed =
         recorded || old.disposition != new.disposition || before.leaving.len() != after.leaving.len();
     let mut parts = Vec::new();
     if old.wish.pooled != new.wish.pooled {
-        parts.push(format!(
-            "pooled={} -> pooled={}",
-            old.wish.pooled, new.wish.pooled
-        ));
+        parts.push(format!("pooled={} -> pooled={}", old.wish.pooled, new.wish.pooled));
     }
     if old.wish.weight != new.wish.weight {
         parts.push(format!("weight {} -> {}", old.wish.weight, new.wish.weight));
     }
     if parts.is_empty() {
         let already = if changed { "" } else { " already" };
-        parts.push(format!(
-            "pooled={} weight {}{already}",
-            new.wish.pooled, new.wish.weight
-        ));
+        parts.push(format!("pooled={} weight {}{already}", new.wish.pooled, new.wish.weight));
     }
     parts.push(match (new.fitness.why_unfit(), new.disposition) {
         (Some(why), to) if new.wish.enabled() && !to.takes_new() => {
@@ -326,9 +277,5 @@ fn outcome(before: &PoolState, after: &PoolState, id: &BackendId, recorded: bool
         (_, to @ Disposition::Out) if new.wish.enabled() => format!("{to} ({}): will serve once up", new.why),
         (_, to) => to.to_string(),
     });
-    Outcome {
-        backend: id.clone(),
-        changed,
-        summary: parts.join(", "),
-    }
+    Outcome { backend: id.clone(), changed, summary: parts.join(", ") }
 }

@@ -45,12 +45,7 @@ pub struct Line {
 impl Line {
     /// About the daemon as a whole.
     pub(super) fn general(level: Level, message: impl Into<String>) -> Self {
-        Self {
-            level,
-            message: message.into(),
-            pool: None,
-            backend: None,
-        }
+        Self { level, message: message.into(), pool: None, backend: None }
     }
 
     /// Hands it to the log.

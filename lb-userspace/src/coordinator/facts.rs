@@ -80,10 +80,7 @@ impl Facts {
     /// Makes `wanted` what is needed from here on. Returns whether the set of targets and that of addresses changed.
     pub(super) fn want(&mut self, wanted: Wanted, now: Instant) -> (bool, bool) {
         let targets = wanted.targets.len() != self.checks.len()
-            || wanted
-                .targets
-                .keys()
-                .any(|target| !self.checks.contains_key(target));
+            || wanted.targets.keys().any(|target| !self.checks.contains_key(target));
         let addresses = !self.addresses().iter().eq(wanted.addresses.keys());
         let mut checks = std::mem::take(&mut self.checks);
         for (target, pools) in wanted.targets {

@@ -13,19 +13,9 @@ pub(super) const REQUESTS: usize = 64;
 /// Something somebody waits for.
 #[derive(Debug)]
 pub(super) enum Request {
-    Command {
-        command: Command,
-        by: String,
-        reply: oneshot::Sender<Result<Vec<Outcome>, Refusal>>,
-    },
-    Reload {
-        config: Arc<Config>,
-        reply: oneshot::Sender<Result<Vec<String>, String>>,
-    },
-    Preview {
-        config: Arc<Config>,
-        reply: oneshot::Sender<Result<Vec<String>, String>>,
-    },
+    Command { command: Command, by: String, reply: oneshot::Sender<Result<Vec<Outcome>, Refusal>> },
+    Reload { config: Arc<Config>, reply: oneshot::Sender<Result<Vec<String>, String>> },
+    Preview { config: Arc<Config>, reply: oneshot::Sender<Result<Vec<String>, String>> },
     ReloadFailed(String),
 }
 
@@ -73,13 +63,7 @@ impl Handle {
         request: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Request,
     ) -> Result<T, CallError<E>> {
         let (reply, answer) = oneshot::channel();
-        self.requests
-            .send(request(reply))
-            .await
-            .map_err(|_| CallError::Stopped)?;
-        answer
-            .await
-            .map_err(|_| CallError::Stopped)?
-            .map_err(CallError::Refused)
+        self.requests.send(request(reply)).await.map_err(|_| CallError::Stopped)?;
+        answer.await.map_err(|_| CallError::Stopped)?.map_err(CallError::Refused)
     }
 }

@@ -46,10 +46,7 @@ impl Fitness {
 
 /// A backend of a pool.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent facts, each true or not"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each true or not")]
 pub(super) struct Member {
     pub(super) configured: Arc<Backend>,
     pub(super) targets: Vec<CheckTarget>,
@@ -82,10 +79,7 @@ impl Member {
         adopted: Option<Disposition>,
         now: SystemTime,
     ) -> Self {
-        let wish = Wish {
-            pooled: configured.pooled,
-            weight: configured.weight,
-        };
+        let wish = Wish { pooled: configured.pooled, weight: configured.weight };
         let disposition = match adopted {
             Some(Disposition::Serving | Disposition::Held) => Disposition::Serving,
             Some(Disposition::Draining) => Disposition::Draining,
@@ -147,11 +141,7 @@ impl Member {
     /// Judges from what is known; `order` gives a new failure its place.
     pub(super) fn judge(&mut self, facts: &Facts, combine: Combine, order: &mut u64) {
         let verdicts: Vec<_> = self.targets.iter().map(|target| facts.verdict(target)).collect();
-        let ups = verdicts
-            .iter()
-            .flatten()
-            .filter(|(verdict, _)| *verdict == Verdict::Up)
-            .count();
+        let ups = verdicts.iter().flatten().filter(|(verdict, _)| *verdict == Verdict::Up).count();
         let downs = verdicts.iter().flatten().count() - ups;
         let said = match combine {
             _ if verdicts.is_empty() => Some(true),
@@ -227,10 +217,7 @@ impl Member {
             Fitness::Failing(why) | Fitness::Unreachable(why) => (Disposition::Out, why.clone()),
             Fitness::Unknown(missing) if was.takes_new() => {
                 let why = format!("serving since before the daemon started; {missing}");
-                (
-                    Disposition::Serving,
-                    if self.seen_up { (*missing).into() } else { why },
-                )
+                (Disposition::Serving, if self.seen_up { (*missing).into() } else { why })
             }
             Fitness::Unknown(missing) if pool.optimistic && self.reachable => {
                 (Disposition::Serving, format!("optimistic; {missing}"))
@@ -279,9 +266,6 @@ impl Member {
 }
 
 fn targets(address: IpAddr, pool: &Pool) -> Vec<CheckTarget> {
-    let target = |spec: &Arc<_>| CheckTarget {
-        address,
-        spec: Arc::clone(spec),
-    };
+    let target = |spec: &Arc<_>| CheckTarget { address, spec: Arc::clone(spec) };
     pool.checks.iter().map(target).collect()
 }

@@ -4,11 +4,8 @@
 pub(super) fn near<'a>(what: &str, wanted: &str, names: impl Iterator<Item = &'a str>) -> String {
     let mut close: Vec<(usize, &str)> = names
         .map(|name| {
-            let distance = if name.starts_with(wanted) || name.contains(wanted) {
-                1
-            } else {
-                distance(wanted, name)
-            };
+            let distance =
+                if name.starts_with(wanted) || name.contains(wanted) { 1 } else { distance(wanted, name) };
             (distance, name)
         })
         .filter(|(distance, name)| *distance <= 2.max(name.len() / 4))
@@ -19,10 +16,7 @@ pub(super) fn near<'a>(what: &str, wanted: &str, names: impl Iterator<Item = &'a
     if close.is_empty() {
         format!("there is no {what} `{wanted}`: `lbctl list` shows all")
     } else {
-        format!(
-            "there is no {what} `{wanted}`: did you mean {}?",
-            close.join(" or ")
-        )
+        format!("there is no {what} `{wanted}`: did you mean {}?", close.join(" or "))
     }
 }
 
@@ -49,23 +43,16 @@ mod tests {
     fn close_names_are_offered_and_far_ones_not() {
         let names = ["cp1001", "cp1002", "dns1"];
         let message = near("backend", "cp101", names.into_iter());
-        assert_eq!(
-            message,
-            "there is no backend `cp101`: did you mean cp1001 or cp1002?"
-        );
+        assert_eq!(message, "there is no backend `cp101`: did you mean cp1001 or cp1002?");
         assert!(near("pool", "text", names.into_iter()).contains("`lbctl list`"));
         assert!(near("backend", "dns", names.into_iter()).ends_with("did you mean dns1?"));
     }
 
     #[test]
     fn distance_counts_edits() {
-        for (a, b, expected) in [
-            ("", "", 0),
-            ("a", "", 1),
-            ("abc", "abc", 0),
-            ("kitten", "sitting", 3),
-            ("ab", "ba", 2),
-        ] {
+        for (a, b, expected) in
+            [("", "", 0), ("a", "", 1), ("abc", "abc", 0), ("kitten", "sitting", 3), ("ab", "ba", 2)]
+        {
             assert_eq!(distance(a, b), expected, "{a} {b}");
         }
     }

@@ -109,11 +109,7 @@ impl Overrides {
 
     /// Those with a setting that has ended at `now`.
     pub fn expired(&self, now: SystemTime) -> Vec<BackendId> {
-        self.0
-            .iter()
-            .filter(|(_, entry)| entry.unexpired(now) != **entry)
-            .map(|(id, _)| id.clone())
-            .collect()
+        self.0.iter().filter(|(_, entry)| entry.unexpired(now) != **entry).map(|(id, _)| id.clone()).collect()
     }
 
     /// Notes which backends the configuration has; returns those it newly lacks.
@@ -138,10 +134,7 @@ impl Overrides {
                 .and_then(|since| now.duration_since(since).ok())
                 .is_some_and(|absent| absent >= KEPT_WHILE_ABSENT)
         };
-        self.0
-            .extract_if(.., |_, entry| old(entry))
-            .map(|(id, _)| id)
-            .collect()
+        self.0.extract_if(.., |_, entry| old(entry)).map(|(id, _)| id).collect()
     }
 
     /// How many backends have an override.
@@ -162,10 +155,7 @@ impl Overrides {
             overrides: self
                 .0
                 .iter()
-                .map(|(id, entry)| Record {
-                    id: id.clone(),
-                    entry: entry.clone(),
-                })
+                .map(|(id, entry)| Record { id: id.clone(), entry: entry.clone() })
                 .collect(),
         }
     }
@@ -207,10 +197,7 @@ mod unix {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
     pub(super) fn serialize<S: Serializer>(t: &SystemTime, s: S) -> Result<S::Ok, S::Error> {
-        t.duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs()
-            .serialize(s)
+        t.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().serialize(s)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<SystemTime, D::Error> {

@@ -52,10 +52,7 @@ impl PoolState {
     }
 
     pub(super) fn id(&self, backend: &BackendName) -> BackendId {
-        BackendId {
-            pool: self.config.name.clone(),
-            backend: backend.clone(),
-        }
+        BackendId { pool: self.config.name.clone(), backend: backend.clone() }
     }
 
     /// Members and those leaving.
@@ -66,9 +63,7 @@ impl PoolState {
     /// How many get new connections, those only lingering not counted.
     pub(super) fn serving(&self) -> usize {
         let members = self.members.values();
-        members
-            .filter(|m| m.disposition.takes_new() && !m.lingering)
-            .count()
+        members.filter(|m| m.disposition.takes_new() && !m.lingering).count()
     }
 
     /// How many get new connections.
@@ -122,10 +117,7 @@ impl PoolState {
     fn judge(&mut self, facts: &Facts, overrides: &Overrides) {
         let combine = self.config.combine;
         for (backend, member) in &mut self.members {
-            let id = BackendId {
-                pool: self.config.name.clone(),
-                backend: backend.clone(),
-            };
+            let id = BackendId { pool: self.config.name.clone(), backend: backend.clone() };
             member.set_wish(overrides.get(&id));
             member.lingering &= !member.wish.enabled();
             member.judge(facts, combine, &mut self.failures);
@@ -149,12 +141,8 @@ impl PoolState {
         let enough = emptied || (serving && (may_depool || self.pending() == 0));
         let stays = |m: &Member| !(enough || serving && m.fitness.why_unfit().is_some());
 
-        let lingering: Vec<_> = self
-            .members
-            .iter()
-            .filter(|(_, m)| m.lingering)
-            .map(|(n, _)| n.clone())
-            .collect();
+        let lingering: Vec<_> =
+            self.members.iter().filter(|(_, m)| m.lingering).map(|(n, _)| n.clone()).collect();
         for name in lingering {
             let Some(member) = self.members.get_mut(&name) else {
                 continue;
@@ -218,11 +206,6 @@ impl PoolState {
     }
 
     pub(super) fn line(&self, level: Level, backend: &BackendName, message: String) -> Line {
-        Line {
-            level,
-            message,
-            pool: Some(self.config.name.clone()),
-            backend: Some(backend.clone()),
-        }
+        Line { level, message, pool: Some(self.config.name.clone()), backend: Some(backend.clone()) }
     }
 }

@@ -34,9 +34,7 @@ impl State {
                 let first = self.config.is_none();
                 *self = next;
                 if !first {
-                    changes
-                        .iter()
-                        .for_each(|change| turn.log(Line::general(Level::INFO, change.clone())));
+                    changes.iter().for_each(|change| turn.log(Line::general(Level::INFO, change.clone())));
                 }
                 if first {
                     self.config_loaded = now.wall;
@@ -79,20 +77,14 @@ impl State {
         }
         next.install(config, now, &mut turn);
         let problems = next.emptied(self, config);
-        let result = if problems.is_empty() {
-            Ok(changes)
-        } else {
-            Err(problems.join("; "))
-        };
+        let result = if problems.is_empty() { Ok(changes) } else { Err(problems.join("; ")) };
         (next, result, turn)
     }
 
     fn install(&mut self, config: &Arc<Config>, now: Now, turn: &mut Turn) {
         let mut old = std::mem::take(&mut self.pools);
         for (name, pool) in &config.pools {
-            let state = old
-                .remove(name)
-                .unwrap_or_else(|| PoolState::new(Arc::clone(pool)));
+            let state = old.remove(name).unwrap_or_else(|| PoolState::new(Arc::clone(pool)));
             let state = self.merge(state, pool, now);
             self.pools.insert(name.clone(), state);
             self.settle(name, now, turn);
@@ -104,11 +96,8 @@ impl State {
         self.adopted.clear();
 
         let pools = &config.pools;
-        let present = |id: &BackendId| {
-            pools
-                .get(&id.pool)
-                .is_some_and(|pool| pool.backends.contains_key(&id.backend))
-        };
+        let present =
+            |id: &BackendId| pools.get(&id.pool).is_some_and(|pool| pool.backends.contains_key(&id.backend));
         for id in self.overrides.note_absent(now.wall, present) {
             let message =
                 format!("{id} has an override but is not in the configuration: it is kept for a day");
@@ -128,19 +117,14 @@ impl State {
                 member.reconfigure(Arc::clone(backend), pool);
                 member
             } else {
-                let found = self
-                    .adopted
-                    .get(&state.id(name))
-                    .filter(|a| a.address == backend.address);
+                let found = self.adopted.get(&state.id(name)).filter(|a| a.address == backend.address);
                 Member::new(Arc::clone(backend), pool, found.map(|a| a.disposition), now.wall)
             };
             member.set_wish(self.overrides.get(&state.id(name)));
             member.lingering = member.disposition.takes_new() && !member.wish.enabled();
             state.members.insert(name.clone(), member);
         }
-        let gone = old
-            .into_iter()
-            .filter(|(_, member)| member.disposition.takes_new());
+        let gone = old.into_iter().filter(|(_, member)| member.disposition.takes_new());
         state.leaving.extend(gone);
         for (id, found) in self.adopted.iter().filter(|(id, _)| id.pool == pool.name) {
             let member = state.members.get(&id.backend);
@@ -151,10 +135,7 @@ impl State {
                     weight: found.weight,
                     pooled: Pooled::Yes,
                 };
-                let unchecked = Pool {
-                    checks: Vec::new(),
-                    ..(**pool).clone()
-                };
+                let unchecked = Pool { checks: Vec::new(), ..(**pool).clone() };
                 let member = Member::new(Arc::new(backend), &unchecked, Some(found.disposition), now.wall);
                 state.leaving.insert(id.backend.clone(), member);
             }
@@ -169,11 +150,7 @@ impl State {
         let empty_is_meant = |pool: &Pool| pool.allow_empty && pool.backends.is_empty();
         let mut problems = Vec::new();
         for (name, pool) in &self.pools {
-            let Some(old) = before
-                .pools
-                .get(name)
-                .filter(|old| old.takes_new() > 0 && !hopeless(old))
-            else {
+            let Some(old) = before.pools.get(name).filter(|old| old.takes_new() > 0 && !hopeless(old)) else {
                 continue;
             };
             if config.pools.contains_key(name) && hopeless(pool) && !empty_is_meant(&pool.config) {
@@ -202,17 +179,12 @@ impl State {
         let mut detours = std::collections::BTreeMap::new();
         let serves = |pool: &PoolName| self.pools.get(pool).is_some_and(|p| p.takes_new() > 0);
         for (name, service) in &config.services {
-            let was = before
-                .as_ref()
-                .and_then(|config| config.services.get(name))
-                .map(|s| &s.pool);
+            let was = before.as_ref().and_then(|config| config.services.get(name)).map(|s| &s.pool);
             let Some(was) = self.detours.get(name).or(was) else {
                 continue;
             };
-            let meant = self
-                .pools
-                .get(&service.pool)
-                .is_some_and(|p| p.config.allow_empty && p.members.is_empty());
+            let meant =
+                self.pools.get(&service.pool).is_some_and(|p| p.config.allow_empty && p.members.is_empty());
             if *was != service.pool && serves(was) && !serves(&service.pool) && !meant {
                 detours.insert(name.clone(), was.clone());
             }
@@ -223,8 +195,7 @@ impl State {
     /// Ends detours whose pool can serve now, or whose old pool no longer does. Returns whether a pool was dropped.
     pub(super) fn end_detours(&mut self, turn: &mut Turn) -> bool {
         let serves = |pool: Option<&PoolName>| {
-            pool.and_then(|name| self.pools.get(name))
-                .is_some_and(|pool| pool.takes_new() > 0)
+            pool.and_then(|name| self.pools.get(name)).is_some_and(|pool| pool.takes_new() > 0)
         };
         let services = self.config.as_ref().map(|config| &config.services);
         let new = |name: &str| services.and_then(|s| s.get(name)).map(|service| &service.pool);
@@ -238,10 +209,7 @@ impl State {
             let old = self.detours.remove(&service);
             self.views.clear();
             let old = old.as_ref().map_or("", PoolName::as_str);
-            turn.log(Line::general(
-                Level::INFO,
-                format!("service {service} leaves its old pool {old}"),
-            ));
+            turn.log(Line::general(Level::INFO, format!("service {service} leaves its old pool {old}")));
         }
         self.drop_unused_pools(turn)
     }

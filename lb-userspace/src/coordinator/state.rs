@@ -126,11 +126,7 @@ impl State {
     }
 
     fn health(&mut self, event: HealthEvent, now: Now, turn: &mut Turn) {
-        let HealthEvent {
-            target,
-            verdict,
-            detail,
-        } = event.clone();
+        let HealthEvent { target, verdict, detail } = event.clone();
         for name in self.facts.health(event) {
             let before = self.ups(&name);
             self.settle(&name, now, turn);
@@ -154,10 +150,7 @@ impl State {
 
     fn ups(&self, pool: &PoolName) -> BTreeMap<BackendName, Option<bool>> {
         let pool = self.pools.get(pool);
-        pool.into_iter()
-            .flat_map(|p| p.everyone())
-            .map(|(name, m)| (name.clone(), m.up))
-            .collect()
+        pool.into_iter().flat_map(|p| p.everyone()).map(|(name, m)| (name.clone(), m.up)).collect()
     }
 
     /// An inactive backend is out once the kernel has none of its connections left.
@@ -219,17 +212,9 @@ impl State {
         for (name, pool) in &self.pools {
             for (_, member) in pool.everyone().filter(|(_, m)| m.watched()) {
                 for target in &member.targets {
-                    wanted
-                        .targets
-                        .entry(target.clone())
-                        .or_insert_with(BTreeSet::new)
-                        .insert(name.clone());
+                    wanted.targets.entry(target.clone()).or_insert_with(BTreeSet::new).insert(name.clone());
                 }
-                wanted
-                    .addresses
-                    .entry(member.address())
-                    .or_default()
-                    .insert(name.clone());
+                wanted.addresses.entry(member.address()).or_default().insert(name.clone());
             }
         }
         wanted
@@ -238,20 +223,12 @@ impl State {
 
 /// PyBal's three words.
 pub(super) fn pybal_state(member: &Member) -> String {
-    let enabled = if member.wish.pooled == Pooled::Yes {
-        "enabled"
-    } else {
-        "disabled"
-    };
+    let enabled = if member.wish.pooled == Pooled::Yes { "enabled" } else { "disabled" };
     let up = match member.up {
         Some(true) => "up",
         _ if member.partially_up => "partially up",
         _ => "down",
     };
-    let pooled = if member.disposition.takes_new() {
-        "pooled"
-    } else {
-        "not pooled"
-    };
+    let pooled = if member.disposition.takes_new() { "pooled" } else { "not pooled" };
     format!("{enabled}/{up}/{pooled}")
 }

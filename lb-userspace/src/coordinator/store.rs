@@ -22,9 +22,7 @@ pub struct Store {
 impl Store {
     /// In this directory; it is made when something is saved.
     pub fn new(state_dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: state_dir.into(),
-        }
+        Self { dir: state_dir.into() }
     }
 
     /// The file.
@@ -75,9 +73,7 @@ impl Store {
         fs::create_dir_all(&self.dir)?;
         let mut text = serde_json::to_vec_pretty(document)?;
         text.push(b'\n');
-        let mut new = tempfile::Builder::new()
-            .prefix(".overrides-")
-            .tempfile_in(&self.dir)?;
+        let mut new = tempfile::Builder::new().prefix(".overrides-").tempfile_in(&self.dir)?;
         new.as_file().set_permissions(Permissions::from_mode(0o640))?;
         new.write_all(&text)?;
         new.as_file().sync_all()?;
@@ -130,10 +126,8 @@ mod tests {
 
     fn sample() -> Overrides {
         let mut overrides = Overrides::default();
-        let id = |backend: &str| BackendId {
-            pool: "text".parse().unwrap(),
-            backend: backend.parse().unwrap(),
-        };
+        let id =
+            |backend: &str| BackendId { pool: "text".parse().unwrap(), backend: backend.parse().unwrap() };
         let pooled = Setting {
             value: Pooled::No,
             by: "alice".into(),
@@ -148,30 +142,15 @@ mod tests {
             since: at(1500),
             until: None,
         };
-        overrides.put(
-            &id("a"),
-            Entry {
-                pooled: Some(pooled),
-                weight: Some(weight.clone()),
-                absent_since: None,
-            },
-        );
-        overrides.put(
-            &id("b"),
-            Entry {
-                weight: Some(weight),
-                absent_since: Some(at(1600)),
-                pooled: None,
-            },
-        );
+        overrides
+            .put(&id("a"), Entry { pooled: Some(pooled), weight: Some(weight.clone()), absent_since: None });
+        overrides.put(&id("b"), Entry { weight: Some(weight), absent_since: Some(at(1600)), pooled: None });
         overrides
     }
 
     fn names(dir: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(dir)
-            .unwrap()
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> =
+            fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -202,15 +181,9 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_read_is_set_aside_and_the_daemon_starts() {
-        for bad in [
-            "",
-            "{",
-            "null",
-            "[]",
-            "{\"version\": 2, \"overrides\": {}}",
-            "{\"version\": 1}",
-            "\u{fffd}\0",
-        ] {
+        for bad in
+            ["", "{", "null", "[]", "{\"version\": 2, \"overrides\": {}}", "{\"version\": 1}", "\u{fffd}\0"]
+        {
             let dir = tempfile::tempdir().unwrap();
             let store = Store::new(dir.path());
             fs::write(store.path(), bad).unwrap();
@@ -234,9 +207,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
-        let error = Store::new(file.join("state"))
-            .save(&sample().document(at(1)))
-            .unwrap_err();
+        let error = Store::new(file.join("state")).save(&sample().document(at(1))).unwrap_err();
         assert!(error.to_string().contains("overrides.json"), "{error}");
     }
 }

@@ -34,10 +34,7 @@ use crate::{
 
 /// `b1`, `b2`, … or any other name: the number at its end is the last byte of its address.
 fn address(name: &str) -> IpAddr {
-    let number = name
-        .trim_start_matches(|c: char| !c.is_ascii_digit())
-        .parse()
-        .unwrap();
+    let number = name.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().unwrap();
     Ipv4Addr::new(10, 0, 0, number).into()
 }
 
@@ -67,10 +64,7 @@ fn check(name: &str) -> Arc<CheckSpec> {
 fn pool(name: &str, backends: &[&str]) -> Pool {
     Pool {
         name: name.parse().unwrap(),
-        backends: backends
-            .iter()
-            .map(|b| (b.parse().unwrap(), Arc::new(backend(b))))
-            .collect(),
+        backends: backends.iter().map(|b| (b.parse().unwrap(), Arc::new(backend(b)))).collect(),
         checks: vec![check("tcp")],
         combine: Combine::All,
         threshold: Threshold::default(),
@@ -121,9 +115,7 @@ fn config(pools: Vec<Pool>) -> Config {
 }
 
 fn hop(address: IpAddr) -> NextHop {
-    let IpAddr::V4(v4) = address else {
-        panic!("only IPv4 here")
-    };
+    let IpAddr::V4(v4) = address else { panic!("only IPv4 here") };
     NextHop {
         dst_mac: Mac([2, 0, 0, 0, 0, v4.octets()[3]]),
         src_mac: Mac([2, 0, 0, 0, 1, 0]),
@@ -146,10 +138,7 @@ struct World {
 
 impl World {
     fn empty(overrides: Overrides, adopted: Adopted) -> Self {
-        let now = Now {
-            instant: Instant::now(),
-            wall: UNIX_EPOCH + Duration::from_secs(1_000_000),
-        };
+        let now = Now { instant: Instant::now(), wall: UNIX_EPOCH + Duration::from_secs(1_000_000) };
         Self {
             state: State::new(overrides, adopted, now),
             now,
@@ -177,10 +166,7 @@ impl World {
                 weight: Weight::default(),
                 disposition: Disposition::Serving,
             };
-            let id = BackendId {
-                pool: pool.parse().unwrap(),
-                backend: backend.parse().unwrap(),
-            };
+            let id = BackendId { pool: pool.parse().unwrap(), backend: backend.parse().unwrap() };
             (id, adopted)
         };
         let mut world = Self::empty(Overrides::default(), serving.iter().map(found).collect());
@@ -233,16 +219,8 @@ impl World {
     }
 
     fn verdict(&mut self, target: CheckTarget, verdict: Verdict) {
-        let detail = if verdict == Verdict::Up {
-            "connected"
-        } else {
-            "connection refused"
-        };
-        self.apply(Event::Health(HealthEvent {
-            target,
-            verdict,
-            detail: detail.into(),
-        }));
+        let detail = if verdict == Verdict::Up { "connected" } else { "connection refused" };
+        self.apply(Event::Health(HealthEvent { target, verdict, detail: detail.into() }));
     }
 
     /// All checks of an address.
@@ -311,11 +289,7 @@ impl World {
     /// `b1=serving b2=down`.
     fn line(&mut self) -> String {
         let pool = self.pool();
-        let words: Vec<_> = pool
-            .backends
-            .iter()
-            .map(|(n, b)| format!("{n}={}", b.disposition))
-            .collect();
+        let words: Vec<_> = pool.backends.iter().map(|(n, b)| format!("{n}={}", b.disposition)).collect();
         words.join(" ")
     }
 
@@ -334,10 +308,7 @@ impl World {
 
 fn command(backend: &str, change: Change) -> Command {
     Command {
-        selector: Selector {
-            backend: backend.parse().unwrap(),
-            pool: None,
-        },
+        selector: Selector { backend: backend.parse().unwrap(), pool: None },
         change,
         reason: None,
         lasts: None,
@@ -351,17 +322,9 @@ fn pooled(backend: &str, pooled: Pooled) -> Command {
 }
 
 fn weight(backend: &str, weight: u32) -> Command {
-    command(
-        backend,
-        Change::Weight {
-            weight: Some(weight.try_into().unwrap()),
-        },
-    )
+    command(backend, Change::Weight { weight: Some(weight.try_into().unwrap()) })
 }
 
 fn forced(command: Command) -> Command {
-    Command {
-        force: true,
-        ..command
-    }
+    Command { force: true, ..command }
 }

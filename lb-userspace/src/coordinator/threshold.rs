@@ -38,11 +38,7 @@ impl Tally {
     /// Whether `share` of what is up and enabled could leave now.
     pub fn may_lose(self, share: u64, threshold: Threshold) -> bool {
         self.up_and_enabled >= share
-            && Self {
-                up_and_enabled: self.up_and_enabled - share,
-                ..self
-            }
-            .may_depool(threshold)
+            && Self { up_and_enabled: self.up_and_enabled - share, ..self }.may_depool(threshold)
     }
 }
 
@@ -58,19 +54,9 @@ mod tests {
 
     /// How many of `n` healthy backends failures can take out, one after the other.
     fn depooled_by_failures(n: u64, fraction: f64) -> u64 {
-        let threshold = Threshold {
-            fraction,
-            by_weight: false,
-        };
-        (1..=n)
-            .filter(|failed| {
-                Tally {
-                    up_and_enabled: n - failed,
-                    total: n,
-                }
-                .may_depool(threshold)
-            })
-            .count() as u64
+        let threshold = Threshold { fraction, by_weight: false };
+        (1..=n).filter(|failed| Tally { up_and_enabled: n - failed, total: n }.may_depool(threshold)).count()
+            as u64
     }
 
     #[test]
@@ -101,10 +87,7 @@ mod tests {
     #[test]
     fn disabled_backends_eat_the_allowance() {
         // N=4, t=.5, two disabled: of the two others one has failed.
-        let tally = Tally {
-            up_and_enabled: 1,
-            total: 4,
-        };
+        let tally = Tally { up_and_enabled: 1, total: 4 };
         assert!(!tally.may_depool(Threshold::default()));
     }
 
@@ -112,25 +95,12 @@ mod tests {
     fn what_must_stay_is_the_smallest_count_that_may_depool() {
         for total in 1..40 {
             for fraction in [0.0, 0.1, 0.3, 0.5, 0.66, 0.8, 0.9, 1.0] {
-                let threshold = Threshold {
-                    fraction,
-                    by_weight: false,
-                };
+                let threshold = Threshold { fraction, by_weight: false };
                 let smallest = (0..=total)
-                    .find(|up| {
-                        Tally {
-                            up_and_enabled: *up,
-                            total,
-                        }
-                        .may_depool(threshold)
-                    })
+                    .find(|up| Tally { up_and_enabled: *up, total }.may_depool(threshold))
                     .unwrap();
                 assert_eq!(
-                    Tally {
-                        up_and_enabled: 0,
-                        total
-                    }
-                    .must_stay(threshold),
+                    Tally { up_and_enabled: 0, total }.must_stay(threshold),
                     smallest,
                     "N={total} t={fraction}"
                 );
@@ -140,21 +110,9 @@ mod tests {
 
     #[test]
     fn losing_a_share_is_depooling_after_it_is_gone() {
-        let tally = Tally {
-            up_and_enabled: 3,
-            total: 4,
-        };
+        let tally = Tally { up_and_enabled: 3, total: 4 };
         assert!(tally.may_lose(1, Threshold::default()));
         assert!(!tally.may_lose(2, Threshold::default()));
-        assert!(
-            !tally.may_lose(
-                4,
-                Threshold {
-                    fraction: 0.0,
-                    by_weight: false
-                }
-            ),
-            "there are only three"
-        );
+        assert!(!tally.may_lose(4, Threshold { fraction: 0.0, by_weight: false }), "there are only three");
     }
 }

@@ -24,10 +24,7 @@ impl State {
     pub fn desired(&mut self) -> Arc<Desired> {
         let users = self.users();
         let mut services = BTreeMap::new();
-        for (pool, service) in users
-            .iter()
-            .flat_map(|(pool, used)| used.iter().map(move |s| (*pool, *s)))
-        {
+        for (pool, service) in users.iter().flat_map(|(pool, used)| used.iter().map(move |s| (*pool, *s))) {
             let desired = DesiredService {
                 endpoints: service.endpoints().collect(),
                 pool: pool.clone(),
@@ -40,9 +37,7 @@ impl State {
         let mut desired = Desired {
             revision: self.desired.revision,
             services,
-            pools: pools
-                .map(|(name, state)| (name.clone(), self.desired_pool(state, pool(name))))
-                .collect(),
+            pools: pools.map(|(name, state)| (name.clone(), self.desired_pool(state, pool(name)))).collect(),
         };
         if desired != *self.desired || desired.revision == 0 {
             desired.revision += 1;
@@ -73,14 +68,8 @@ impl State {
         DesiredPool {
             slots: pool.config.slots,
             idle: services.iter().map(|s| s.idle).max().unwrap_or(IDLE),
-            drain_timeout: services
-                .iter()
-                .map(|s| s.drain_timeout)
-                .max()
-                .unwrap_or(DRAIN_TIMEOUT),
-            backends: members
-                .map(|(name, member)| (name.clone(), backend(member)))
-                .collect(),
+            drain_timeout: services.iter().map(|s| s.drain_timeout).max().unwrap_or(DRAIN_TIMEOUT),
+            backends: members.map(|(name, member)| (name.clone(), backend(member))).collect(),
         }
     }
 
@@ -88,10 +77,7 @@ impl State {
     pub fn snapshot(&mut self, now: Now) -> Snapshot {
         self.sequence += 1;
         let users = self.users();
-        let stale = self
-            .pools
-            .iter()
-            .filter(|(name, _)| !self.views.contains_key(*name));
+        let stale = self.pools.iter().filter(|(name, _)| !self.views.contains_key(*name));
         let fresh: Vec<_> = stale
             .map(|(name, pool)| {
                 let services = users.get(name).map_or(&[][..], Vec::as_slice);
@@ -107,22 +93,13 @@ impl State {
             config_loaded: self.config_loaded,
             reload_problem: self.reload_problem.clone(),
             reloads: self.reloads,
-            services: self
-                .config
-                .as_ref()
-                .map(|config| config.services.clone())
-                .unwrap_or_default(),
+            services: self.config.as_ref().map(|config| config.services.clone()).unwrap_or_default(),
             pools: self.views.clone(),
         }
     }
 
     fn pool_view(&self, pool: &PoolState, services: &[&Service]) -> PoolView {
-        let lightest = pool
-            .members
-            .values()
-            .filter(|m| m.counts())
-            .map(|m| pool.share(m))
-            .min();
+        let lightest = pool.members.values().filter(|m| m.counts()).map(|m| pool.share(m)).min();
         let backends = pool.everyone();
         PoolView {
             name: pool.config.name.clone(),
@@ -130,9 +107,7 @@ impl State {
             threshold: pool.config.threshold,
             combine: pool.config.combine,
             checked: !pool.config.checks.is_empty(),
-            backends: backends
-                .map(|(name, member)| (name.clone(), self.backend_view(member)))
-                .collect(),
+            backends: backends.map(|(name, member)| (name.clone(), self.backend_view(member))).collect(),
             up_and_enabled: pool.tally.up_and_enabled,
             total: pool.tally.total,
             can_depool: lightest.is_some_and(|share| pool.tally.may_lose(share, pool.config.threshold)),

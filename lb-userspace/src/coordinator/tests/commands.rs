@@ -10,16 +10,10 @@ fn summary(result: Result<Vec<Outcome>, Refusal>) -> (bool, String) {
 #[test]
 fn a_depool_drains_and_a_pool_serves_again() {
     let mut world = World::healthy(pool("text", &["b1", "b2"]));
-    assert_eq!(
-        summary(world.depool("b1")),
-        (true, "pooled=yes -> pooled=no, draining".into())
-    );
+    assert_eq!(summary(world.depool("b1")), (true, "pooled=yes -> pooled=no, draining".into()));
     assert_eq!(world.line(), "b1=draining b2=serving");
     assert_eq!(world.view("b1").overridden.unwrap().by, "alice");
-    assert!(matches!(
-        world.effects[..],
-        [Effect::Save(_), Effect::Program { urgent: false }]
-    ));
+    assert!(matches!(world.effects[..], [Effect::Save(_), Effect::Program { urgent: false }]));
     let back = world.run(&pooled("b1", Pooled::Yes));
     assert_eq!(summary(back), (true, "pooled=no -> pooled=yes, serving".into()));
     assert_eq!(world.view("b1").overridden, None, "the file says yes already");
@@ -29,12 +23,9 @@ fn a_depool_drains_and_a_pool_serves_again() {
 #[test]
 fn repeating_a_command_changes_nothing() {
     let mut world = World::healthy(pool("text", &["b1", "b2"]));
-    for command in [
-        pooled("b1", Pooled::No),
-        weight("b2", 5),
-        pooled("b1", Pooled::Yes),
-        pooled("b1", Pooled::Inactive),
-    ] {
+    for command in
+        [pooled("b1", Pooled::No), weight("b2", 5), pooled("b1", Pooled::Yes), pooled("b1", Pooled::Inactive)]
+    {
         assert!(world.run(&command).unwrap()[0].changed);
         let line = world.line();
         assert!(!world.run(&command).unwrap()[0].changed);
@@ -47,10 +38,7 @@ fn repeating_a_command_changes_nothing() {
 fn a_dry_run_says_what_would_happen_and_changes_nothing() {
     let mut world = World::healthy(pool("text", &["b1", "b2"]));
     let desired = world.desired();
-    let dry = |command| Command {
-        dry_run: true,
-        ..command
-    };
+    let dry = |command| Command { dry_run: true, ..command };
     assert_eq!(
         summary(world.run(&dry(pooled("b1", Pooled::No)))),
         (true, "pooled=yes -> pooled=no, draining".into())
@@ -68,17 +56,12 @@ fn a_dry_run_says_what_would_happen_and_changes_nothing() {
 #[test]
 fn weight_zero_drains_and_obeys_the_threshold() {
     let mut world = World::healthy(pool("text", &["b1", "b2"]));
-    assert_eq!(
-        summary(world.run(&weight("b1", 0))),
-        (true, "weight 10 -> 0, draining".into())
-    );
+    assert_eq!(summary(world.run(&weight("b1", 0))), (true, "weight 10 -> 0, draining".into()));
     assert_eq!(world.wanted("b1").weight.get(), 0);
     assert!(matches!(world.run(&weight("b2", 0)), Err(Refusal::Policy { .. })));
     world.run(&forced(weight("b2", 0))).unwrap();
     assert_eq!(world.line(), "b1=draining b2=draining");
-    world
-        .run(&command("b1", Change::Weight { weight: None }))
-        .unwrap();
+    world.run(&command("b1", Change::Weight { weight: None })).unwrap();
     assert_eq!(world.line(), "b1=serving b2=draining");
 }
 
@@ -121,11 +104,7 @@ fn a_failure_ends_a_drain_unless_it_was_failing_before() {
     world.down("b3");
     assert_eq!(world.is("b3"), Disposition::Held);
     world.run(&forced(pooled("b3", Pooled::No))).unwrap();
-    assert_eq!(
-        world.is("b3"),
-        Disposition::Draining,
-        "its checks may be wrong: what works goes on"
-    );
+    assert_eq!(world.is("b3"), Disposition::Draining, "its checks may be wrong: what works goes on");
     world.pass(1);
     world.down("b3");
     assert_eq!(world.is("b3"), Disposition::Draining);
@@ -141,10 +120,7 @@ fn pooling_what_fails_is_accepted_and_says_so() {
     world.down("b1");
     let (changed, text) = summary(world.run(&pooled("b1", Pooled::Yes)));
     assert!(changed);
-    assert_eq!(
-        text,
-        "pooled=no -> pooled=yes, down (tcp: connection refused): will serve once up"
-    );
+    assert_eq!(text, "pooled=no -> pooled=yes, down (tcp: connection refused): will serve once up");
     world.up("b1");
     assert_eq!(world.is("b1"), Disposition::Serving);
 }
@@ -160,20 +136,10 @@ fn inactive_leaves_the_total_stops_the_checks_and_is_out_when_the_kernel_is_done
     assert!(!desired.pools["text"].backends.contains_key("b1"));
 
     let status = |draining_slots| {
-        let backend = BackendStatus {
-            draining_slots,
-            ..Default::default()
-        };
-        let pool = PoolStatus {
-            backends: [("b1".parse().unwrap(), backend)].into(),
-            ..Default::default()
-        };
+        let backend = BackendStatus { draining_slots, ..Default::default() };
+        let pool = PoolStatus { backends: [("b1".parse().unwrap(), backend)].into(), ..Default::default() };
         let pools = [("text".parse().unwrap(), pool)].into();
-        Event::Datapath(Arc::new(Status {
-            revision: desired.revision,
-            pools,
-            ..Default::default()
-        }))
+        Event::Datapath(Arc::new(Status { revision: desired.revision, pools, ..Default::default() }))
     };
     world.apply(status(3));
     assert_eq!(world.is("b1"), Disposition::Draining);
@@ -190,22 +156,14 @@ fn inactive_leaves_the_total_stops_the_checks_and_is_out_when_the_kernel_is_done
 fn an_override_ends_by_itself() {
     let mut world = World::healthy(pool("text", &["b1", "b2"]));
     let lasts = Some(Duration::from_secs(600));
-    world
-        .run(&Command {
-            lasts,
-            ..pooled("b1", Pooled::No)
-        })
-        .unwrap();
+    world.run(&Command { lasts, ..pooled("b1", Pooled::No) }).unwrap();
     world.run(&weight("b1", 3)).unwrap();
     world.pass(599);
     assert_eq!(world.is("b1"), Disposition::Draining);
     world.pass(1);
     assert_eq!(world.is("b1"), Disposition::Serving);
     assert_eq!(world.view("b1").weight.get(), 3, "the weight was for ever");
-    assert!(matches!(
-        world.effects[..],
-        [Effect::Save(_), Effect::Program { .. }]
-    ));
+    assert!(matches!(world.effects[..], [Effect::Save(_), Effect::Program { .. }]));
     world.pass(1);
     assert!(world.effects.is_empty());
 }
@@ -216,25 +174,13 @@ fn an_end_that_would_empty_the_pool_waits() {
     edit(&mut disabled, "b1", |b| b.pooled = Pooled::No);
     let mut world = World::healthy(disabled);
     let lasts = Some(Duration::from_secs(60));
-    world
-        .run(&Command {
-            lasts,
-            ..pooled("b1", Pooled::Yes)
-        })
-        .unwrap();
+    world.run(&Command { lasts, ..pooled("b1", Pooled::Yes) }).unwrap();
     world.down("b2");
     assert_eq!(world.line(), "b1=serving b2=down");
     world.pass(60);
     world.pass(1);
     assert_eq!(world.line(), "b1=serving b2=down");
-    assert_eq!(
-        world
-            .log
-            .iter()
-            .filter(|line| line.contains("stays for now"))
-            .count(),
-        1
-    );
+    assert_eq!(world.log.iter().filter(|line| line.contains("stays for now")).count(), 1);
     world.up("b2");
     world.pass(1);
     assert_eq!(world.line(), "b1=draining b2=serving");
@@ -278,31 +224,20 @@ fn overrides_survive_restart_and_reload_and_a_day_without_the_backend() {
     let saved = Overrides::from(world.saved.clone().unwrap());
 
     let mut world = World::empty(saved, Adopted::new());
-    world
-        .reload(config(vec![pool("text", &["b1", "b2", "b3"])]))
-        .unwrap();
+    world.reload(config(vec![pool("text", &["b1", "b2", "b3"])])).unwrap();
     world.all_up();
     assert_eq!(world.line(), "b1=out b2=serving b3=serving");
 
     world.reload(config(vec![pool("text", &["b2", "b3"])])).unwrap();
     assert!(world.logged("text/b1 has an override but is not in the configuration"));
-    assert!(
-        world.saved.as_ref().unwrap().overrides[0]
-            .entry
-            .absent_since
-            .is_some()
-    );
+    assert!(world.saved.as_ref().unwrap().overrides[0].entry.absent_since.is_some());
     world.pass(24 * 3600 - 1);
-    world
-        .reload(config(vec![pool("text", &["b1", "b2", "b3"])]))
-        .unwrap();
+    world.reload(config(vec![pool("text", &["b1", "b2", "b3"])])).unwrap();
     assert_eq!(world.view("b1").pooled, Pooled::No, "it came back in time");
 
     world.reload(config(vec![pool("text", &["b2", "b3"])])).unwrap();
     world.pass(24 * 3600);
-    world
-        .reload(config(vec![pool("text", &["b1", "b2", "b3"])]))
-        .unwrap();
+    world.reload(config(vec![pool("text", &["b1", "b2", "b3"])])).unwrap();
     assert_eq!(world.view("b1").pooled, Pooled::Yes);
 }
 

@@ -4,22 +4,13 @@ use super::*;
 
 #[test]
 fn defect_1_3_a_list_edit_without_checks_does_not_empty_the_pool() {
-    let unchecked = |backends: &[&str]| Pool {
-        checks: Vec::new(),
-        ..pool("text", backends)
-    };
+    let unchecked = |backends: &[&str]| Pool { checks: Vec::new(), ..pool("text", backends) };
     let mut world = World::healthy(unchecked(&["b1", "b2"]));
     assert_eq!(world.line(), "b1=serving b2=serving");
     assert_eq!(world.view("b1").why, "no checks");
 
-    world
-        .reload(config(vec![unchecked(&["b1", "b2", "b3"])]))
-        .unwrap();
-    assert_eq!(
-        world.line(),
-        "b1=serving b2=serving b3=out",
-        "b3 has no known MAC address yet"
-    );
+    world.reload(config(vec![unchecked(&["b1", "b2", "b3"])])).unwrap();
+    assert_eq!(world.line(), "b1=serving b2=serving b3=out", "b3 has no known MAC address yet");
     world.find_way("b3");
     assert_eq!(world.line(), "b1=serving b2=serving b3=serving");
 }
@@ -68,19 +59,11 @@ fn defect_2_6_all_held_backends_go_in_order_of_failure_when_enough_are_up() {
     assert_eq!(world.line(), "b1=held b2=down b3=held b4=down");
     world.log.clear();
     world.up("b2");
-    assert_eq!(
-        world.line(),
-        "b1=held b2=serving b3=held b4=down",
-        "one of four is not half"
-    );
+    assert_eq!(world.line(), "b1=held b2=serving b3=held b4=down", "one of four is not half");
     world.up("b4");
     assert_eq!(world.line(), "b1=down b2=serving b3=down b4=serving");
     let position = |text: &str| world.log.iter().position(|line| line.starts_with(text)).unwrap();
-    assert!(
-        position("b3 held -> down") < position("b1 held -> down"),
-        "{:?}",
-        world.log
-    );
+    assert!(position("b3 held -> down") < position("b1 held -> down"), "{:?}", world.log);
 }
 
 #[test]
@@ -94,9 +77,7 @@ fn defect_2_7_a_list_edit_while_all_fail_does_not_empty_the_pool() {
     edit(&mut edited, "b1", |b| b.weight = 3.try_into().unwrap());
     world.reload(config(vec![edited])).unwrap();
     assert_eq!(world.line(), "b1=down b2=down b3=held b4=held");
-    world
-        .reload(config(vec![pool("text", &["b1", "b2", "b3", "b4", "b5"])]))
-        .unwrap();
+    world.reload(config(vec![pool("text", &["b1", "b2", "b3", "b4", "b5"])])).unwrap();
     assert_eq!(world.line(), "b1=down b2=down b3=held b4=held b5=out");
 }
 
@@ -107,10 +88,7 @@ fn defect_2_7_an_empty_list_is_refused() {
     assert!(problem.contains("pool text: 2 serve now"), "{problem}");
     assert_eq!(world.line(), "b1=serving b2=serving");
     let snapshot = world.snapshot();
-    assert_eq!(
-        (snapshot.reloads, snapshot.reload_problem),
-        ((0, 1), Some(problem))
-    );
+    assert_eq!((snapshot.reloads, snapshot.reload_problem), ((0, 1), Some(problem)));
 }
 
 #[test]
@@ -118,12 +96,7 @@ fn defect_2_7_an_unchanged_list_changes_nothing() {
     let mut world = World::healthy(pool("text", &["b1", "b2"]));
     let desired = world.desired();
     world.log.clear();
-    assert!(
-        world
-            .reload(config(vec![pool("text", &["b1", "b2"])]))
-            .unwrap()
-            .is_empty()
-    );
+    assert!(world.reload(config(vec![pool("text", &["b1", "b2"])])).unwrap().is_empty());
     assert_eq!((world.effects.len(), world.log.len()), (0, 0));
     assert_eq!(world.desired(), desired);
 }
@@ -145,9 +118,7 @@ fn defect_2_9_1_a_held_backend_that_is_disabled_or_removed_is_no_longer_held() {
     }
     world.run(&forced(pooled("b3", Pooled::No))).unwrap();
     assert_eq!(world.line(), "b1=down b2=down b3=draining b4=held");
-    world
-        .reload(config(vec![pool("text", &["b1", "b2", "b4"])]))
-        .unwrap();
+    world.reload(config(vec![pool("text", &["b1", "b2", "b4"])])).unwrap();
     assert_eq!(world.line(), "b1=down b2=down b4=held");
     // The next recovery is handled to its end.
     world.up("b1");
@@ -179,12 +150,7 @@ fn defect_2_9_4_the_counts_shown_follow_failures() {
 #[test]
 fn defect_2_9_5_a_result_of_a_check_nobody_runs_any_more_changes_nothing() {
     let mut world = World::healthy(pool("text", &["b1", "b2", "b3"]));
-    let stale = world
-        .targets
-        .iter()
-        .find(|t| t.address == address("b3"))
-        .unwrap()
-        .clone();
+    let stale = world.targets.iter().find(|t| t.address == address("b3")).unwrap().clone();
     world.reload(config(vec![pool("text", &["b1", "b2"])])).unwrap();
     assert!(!world.targets.contains(&stale));
     world.log.clear();
@@ -204,9 +170,7 @@ fn defect_2_9_6_nothing_of_a_removed_host_stays_in_what_is_shown() {
 #[test]
 fn defect_2_9_8_a_new_host_may_fail_its_first_check_before_anything_else_is_known() {
     let mut world = World::healthy(pool("text", &["b1", "b2"]));
-    world
-        .reload(config(vec![pool("text", &["b1", "b2", "b3"])]))
-        .unwrap();
+    world.reload(config(vec![pool("text", &["b1", "b2", "b3"])])).unwrap();
     world.down("b3");
     assert_eq!(world.line(), "b1=serving b2=serving b3=out");
     world.find_way("b3");

@@ -54,40 +54,21 @@ fn wish() -> impl Strategy<Value = Pooled> {
 fn shape() -> impl Strategy<Value = PoolShape> {
     let one = prop::option::weighted(
         0.6,
-        (
-            wish(),
-            prop_oneof![Just(0), Just(1), Just(10)],
-            prop::bool::weighted(0.1),
-        ),
+        (wish(), prop_oneof![Just(0), Just(1), Just(10)], prop::bool::weighted(0.1)),
     );
     let fraction = prop_oneof![Just(0.1), Just(0.3), Just(0.5), Just(0.8), Just(1.0)];
-    let flags = (
-        any::<bool>(),
-        prop::bool::weighted(0.2),
-        0..3_usize,
-        any::<bool>(),
-        prop::bool::weighted(0.2),
-    );
+    let flags =
+        (any::<bool>(), prop::bool::weighted(0.2), 0..3_usize, any::<bool>(), prop::bool::weighted(0.2));
     (vec(one, BACKENDS.len()), fraction, flags).prop_map(|(backends, fraction, flags)| {
         let (by_weight, optimistic, checks, any, allow_empty) = flags;
-        PoolShape {
-            backends,
-            fraction,
-            by_weight,
-            optimistic,
-            checks,
-            any,
-            allow_empty,
-        }
+        PoolShape { backends, fraction, by_weight, optimistic, checks, any, allow_empty }
     })
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let change = prop_oneof![
         wish().prop_map(|pooled| Change::Pooled { pooled }),
-        prop::option::of(0..20_u32).prop_map(|w| Change::Weight {
-            weight: w.map(|w| w.try_into().unwrap())
-        }),
+        prop::option::of(0..20_u32).prop_map(|w| Change::Weight { weight: w.map(|w| w.try_into().unwrap()) }),
     ];
     let lasts = prop::option::of(1..100_u64);
     let command = (
@@ -122,15 +103,8 @@ fn build(shapes: &[PoolShape]) -> Config {
                 pool.backends.insert(backend.name.clone(), Arc::new(backend));
             }
         }
-        pool.threshold = Threshold {
-            fraction: shape.fraction,
-            by_weight: shape.by_weight,
-        };
-        pool.checks = ["tcp", "http"]
-            .iter()
-            .take(shape.checks)
-            .map(|name| check(name))
-            .collect();
+        pool.threshold = Threshold { fraction: shape.fraction, by_weight: shape.by_weight };
+        pool.checks = ["tcp", "http"].iter().take(shape.checks).map(|name| check(name)).collect();
         pool.combine = if shape.any { Combine::Any } else { Combine::All };
         (pool.optimistic, pool.allow_empty) = (shape.optimistic, shape.allow_empty);
         pool
@@ -146,17 +120,9 @@ fn build(shapes: &[PoolShape]) -> Config {
 fn serving(world: &mut World) -> BTreeMap<String, usize> {
     let desired = world.desired();
     let count = |pool: &crate::model::PoolName| {
-        desired.pools[pool]
-            .backends
-            .values()
-            .filter(|b| b.disposition.takes_new())
-            .count()
+        desired.pools[pool].backends.values().filter(|b| b.disposition.takes_new()).count()
     };
-    desired
-        .services
-        .iter()
-        .map(|(name, service)| (name.to_string(), count(&service.pool)))
-        .collect()
+    desired.services.iter().map(|(name, service)| (name.to_string(), count(&service.pool))).collect()
 }
 
 fn holds(pool: &PoolState, name: &str, member: &Member, leaving: bool, world: &World) {
@@ -167,17 +133,11 @@ fn holds(pool: &PoolState, name: &str, member: &Member, leaving: bool, world: &W
             assert!(member.wish.enabled(), "{name} serves though nobody wants it");
             assert!(!failing, "{name} serves though it fails");
             let known = member.next_hop(&world.state.facts).is_some();
-            assert!(
-                known || ["b1", "b2", "b3"].contains(&name),
-                "{name} serves without a way"
-            );
+            assert!(known || ["b1", "b2", "b3"].contains(&name), "{name} serves without a way");
         }
         Disposition::Held => {
             let threshold = failing && !pool.tally.may_depool(pool.config.threshold);
-            assert!(
-                threshold || member.lingering || leaving,
-                "{name} is held for nothing"
-            );
+            assert!(threshold || member.lingering || leaving, "{name} is held for nothing");
         }
         Disposition::Draining | Disposition::Down | Disposition::Out => {
             assert!(!(fit && member.wish.enabled()), "{name} could serve");
@@ -195,15 +155,10 @@ fn check_world(world: &mut World) {
                 continue;
             }
             let wanted = &desired.pools[pool_name].backends[name];
-            assert_eq!(
-                (wanted.weight, wanted.disposition),
-                (member.wish.weight, member.disposition)
-            );
+            assert_eq!((wanted.weight, wanted.disposition), (member.wish.weight, member.disposition));
             let id = pool.id(name);
             let entry = world.state.overrides.get(&id);
-            let weight = entry
-                .and_then(|e| e.weight.as_ref())
-                .map_or(member.configured.weight, |s| s.value);
+            let weight = entry.and_then(|e| e.weight.as_ref()).map_or(member.configured.weight, |s| s.value);
             assert_eq!(wanted.weight, weight);
         }
         for (name, member) in &pool.leaving {
@@ -240,24 +195,10 @@ fn take(world: &mut World, step: Step) -> bool {
             let addresses: Vec<_> = world.addresses.iter().copied().collect();
             if !addresses.is_empty() {
                 let address = addresses[nth % addresses.len()];
-                world.resolve(
-                    address,
-                    if found {
-                        Ok(hop(address))
-                    } else {
-                        Err("no answer".into())
-                    },
-                );
+                world.resolve(address, if found { Ok(hop(address)) } else { Err("no answer".into()) });
             }
         }
-        Step::Wish {
-            backend,
-            pool,
-            change,
-            lasts,
-            force,
-            dry_run,
-        } => {
+        Step::Wish { backend, pool, change, lasts, force, dry_run } => {
             let mut command = command(BACKENDS[backend], change);
             command.selector.pool = pool.map(|pool| POOLS[pool].parse().unwrap());
             command.lasts = lasts.map(Duration::from_secs);
@@ -270,10 +211,7 @@ fn take(world: &mut World, step: Step) -> bool {
                 assert_eq!(world.desired(), before);
             }
             if result.is_ok() && !dry_run {
-                let again = world.run(&Command {
-                    lasts: None,
-                    ..command
-                });
+                let again = world.run(&Command { lasts: None, ..command });
                 // What left the configuration and was told to go is not there any more.
                 assert!(again.is_ok_and(|outcomes| outcomes.iter().all(|o| !o.changed)) || gone);
             }

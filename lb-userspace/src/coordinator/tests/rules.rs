@@ -48,16 +48,10 @@ fn age_and_reason_stay_while_the_disposition_does() {
 
 #[test]
 fn all_checks_must_pass_unless_any_suffices() {
-    let two = |combine| Pool {
-        checks: vec![check("a"), check("b")],
-        combine,
-        ..pool("text", &["b1", "b2", "b3"])
-    };
+    let two =
+        |combine| Pool { checks: vec![check("a"), check("b")], combine, ..pool("text", &["b1", "b2", "b3"]) };
     let one_fails = |world: &mut World| {
-        let target = world
-            .targets
-            .iter()
-            .find(|t| t.address == address("b1") && &*t.spec.name == "a");
+        let target = world.targets.iter().find(|t| t.address == address("b1") && &*t.spec.name == "a");
         let target = target.unwrap().clone();
         world.verdict(target, Verdict::Down);
     };
@@ -68,20 +62,14 @@ fn all_checks_must_pass_unless_any_suffices() {
 
     let mut world = World::healthy(two(Combine::Any));
     one_fails(&mut world);
-    assert_eq!(
-        (world.is("b1"), world.view("b1").up),
-        (Disposition::Serving, Some(true))
-    );
+    assert_eq!((world.is("b1"), world.view("b1").up), (Disposition::Serving, Some(true)));
     world.down("b1");
     assert_eq!(world.is("b1"), Disposition::Down);
 }
 
 #[test]
 fn an_optimistic_pool_serves_before_the_first_check_but_not_without_a_mac_address() {
-    let mut world = World::cold(vec![Pool {
-        optimistic: true,
-        ..pool("text", &["b1", "b2"])
-    }]);
+    let mut world = World::cold(vec![Pool { optimistic: true, ..pool("text", &["b1", "b2"]) }]);
     assert_eq!(world.line(), "b1=out b2=out");
     world.find_way("b1");
     assert_eq!(world.line(), "b1=serving b2=out");
@@ -96,11 +84,7 @@ fn weight_counts_instead_of_heads_where_the_pool_says_so() {
     weighted.threshold.by_weight = true;
     let mut world = World::healthy(weighted);
     world.down("b1");
-    assert_eq!(
-        world.line(),
-        "b1=held b2=serving b3=serving",
-        "20 of 100 are left"
-    );
+    assert_eq!(world.line(), "b1=held b2=serving b3=serving", "20 of 100 are left");
     assert_eq!((world.pool().up_and_enabled, world.pool().total), (20, 100));
     world.up("b1");
     world.down("b2");
@@ -136,18 +120,11 @@ fn a_link_flap_does_not_empty_a_pool_and_the_last_ways_stay() {
 fn a_changed_mac_address_reaches_the_data_plane() {
     let mut world = World::healthy(pool("text", &["b1", "b2"]));
     let revision = world.desired().revision;
-    let moved = NextHop {
-        dst_mac: Mac([2, 9, 9, 9, 9, 9]),
-        ..hop(address("b1"))
-    };
+    let moved = NextHop { dst_mac: Mac([2, 9, 9, 9, 9, 9]), ..hop(address("b1")) };
     world.resolve(address("b1"), Ok(moved));
     assert_eq!(world.wanted("b1").next_hop, Some(moved));
     assert_eq!(world.desired().revision, revision + 1);
-    assert_eq!(
-        world.desired().revision,
-        revision + 1,
-        "asking again is no change"
-    );
+    assert_eq!(world.desired().revision, revision + 1, "asking again is no change");
 }
 
 #[test]
@@ -155,11 +132,7 @@ fn a_restart_keeps_serving_what_served_until_its_first_verdict() {
     let backends = ["b1", "b2", "b3", "b4"];
     let mut world = World::restarted(vec![pool("text", &backends)], &["text/b1", "text/b2", "text/b3"]);
     assert_eq!(world.line(), "b1=serving b2=serving b3=serving b4=out");
-    assert_eq!(
-        world.wanted("b1").next_hop,
-        None,
-        "the kernel's record stays as it is"
-    );
+    assert_eq!(world.wanted("b1").next_hop, None, "the kernel's record stays as it is");
     assert_eq!(world.view("b1").up, None, "nobody has seen it up");
 
     world.down("b1");
@@ -197,48 +170,32 @@ fn what_served_before_a_restart_and_left_the_file_meanwhile_serves_until_others_
 #[test]
 fn a_verdict_that_is_known_already_serves_a_second_pool_at_once() {
     let mut world = World::healthy(pool("text", &["b1", "b2"]));
-    world
-        .reload(config(vec![pool("text", &["b1", "b2"]), pool("upload", &["b1"])]))
-        .unwrap();
+    world.reload(config(vec![pool("text", &["b1", "b2"]), pool("upload", &["b1"])])).unwrap();
     let upload = Arc::clone(&world.snapshot().pools["upload"]);
     assert_eq!(upload.backends["b1"].disposition, Disposition::Serving);
     assert_eq!(world.targets.len(), 2, "equal checks run once");
     world.down("b1");
-    assert_eq!(
-        world.snapshot().pools["upload"].backends["b1"].disposition,
-        Disposition::Held
-    );
+    assert_eq!(world.snapshot().pools["upload"].backends["b1"].disposition, Disposition::Held);
     assert_eq!(world.is("b1"), Disposition::Down);
 }
 
 #[test]
 fn the_data_plane_is_told_services_pools_and_weights() {
     let mut config = config(vec![pool("text", &["b1"])]);
-    let other = Service {
-        port: 443,
-        idle: Duration::from_secs(900),
-        ..service("text-tls", "text")
-    };
+    let other = Service { port: 443, idle: Duration::from_secs(900), ..service("text-tls", "text") };
     config.services.insert(other.name.clone(), Arc::new(other));
     let mut world = World::empty(Overrides::default(), Adopted::new());
     world.reload(config).unwrap();
     let desired = world.desired();
     assert_eq!(desired.revision, 1);
     assert_eq!(desired.services["text-tls"].endpoints[0].port, 443);
-    assert_eq!(
-        desired.pools["text"].idle,
-        Duration::from_secs(900),
-        "the longest of its services"
-    );
+    assert_eq!(desired.pools["text"].idle, Duration::from_secs(900), "the longest of its services");
     assert_eq!(desired.pools["text"].slots, 251);
     assert_eq!(desired.pools["text"].backends["b1"].weight, Weight::default());
     let snapshot = world.snapshot();
     assert_eq!(snapshot.pools["text"].services.len(), 2);
     assert!(!snapshot.ready);
-    let status = crate::datapath::Status {
-        revision: 1,
-        ..Default::default()
-    };
+    let status = crate::datapath::Status { revision: 1, ..Default::default() };
     world.apply(Event::Datapath(Arc::new(status)));
     assert!(world.snapshot().ready);
 }
