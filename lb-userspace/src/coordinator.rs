@@ -34,6 +34,7 @@ pub use store::Store;
 
 use std::{
     collections::{BTreeSet, HashSet},
+    fmt,
     net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -73,17 +74,23 @@ pub struct Inputs {
     pub status: watch::Receiver<Arc<Status>>,
 }
 
-/// Where decisions go; each holds the latest state wanted.
-#[derive(Debug)]
+/// Where decisions go; each takes the whole state wanted.
 pub struct Outputs {
-    /// Checks to run.
-    pub targets: watch::Sender<HashSet<CheckTarget>>,
+    /// Makes exactly these checks run, before it returns: a check that is removed and wanted again must start anew, as its old verdict
+    /// is forgotten. So no channel that could skip a state in between. Must not block.
+    pub targets: Box<dyn Fn(&HashSet<CheckTarget>) + Send>,
     /// Addresses to watch.
     pub addresses: watch::Sender<BTreeSet<IpAddr>>,
     /// Tables to have. Nothing is sent before the first configuration is in force.
     pub desired: watch::Sender<Arc<Desired>>,
     /// For everybody to look at. At least one a second.
     pub snapshot: watch::Sender<Arc<Snapshot>>,
+}
+
+impl fmt::Debug for Outputs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outputs").finish_non_exhaustive()
+    }
 }
 
 /// Runs the state.
@@ -177,7 +184,7 @@ impl Coordinator {
     fn perform(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Targets(targets) => drop(self.outputs.targets.send_replace(targets)),
+                Effect::Targets(targets) => (self.outputs.targets)(&targets),
                 Effect::Addresses(addresses) => drop(self.outputs.addresses.send_replace(addresses)),
                 Effect::Program { urgent } => {
                     let now = Instant::now();

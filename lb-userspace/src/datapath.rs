@@ -71,7 +71,8 @@ pub struct DesiredBackend {
     pub weight: Weight,
     /// What to do with it.
     pub disposition: Disposition,
-    /// Where its frames go; `None` drops them with a reason, so only for a backend that is down or out.
+    /// Where its frames go. `None` for one that is down or out drops them with a reason; for one that serves or drains it keeps the
+    /// kernel's record as it is, as after a restart, before its way is known anew.
     pub next_hop: Option<NextHop>,
 }
 

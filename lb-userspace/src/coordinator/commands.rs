@@ -10,11 +10,11 @@ use super::{
     event::Now,
     member::Member,
     near::near,
-    overrides::{Entry, Setting},
+    overrides::{Entry, Overrides, Setting},
     pool::{PoolState, Settled},
     state::{State, Turn},
 };
-use crate::model::{BackendId, Disposition, Weight};
+use crate::model::{BackendId, BackendName, Disposition, PoolName, Pooled, Weight};
 
 /// A change tried on a copy.
 struct Trial {
@@ -80,20 +80,19 @@ impl State {
 
     fn select(&self, command: &Command) -> Result<Vec<BackendId>, Refusal> {
         let backend = &command.selector.backend;
-        let pools: Vec<&PoolState> = match &command.selector.pool {
-            None => self.pools.values().collect(),
-            Some(name) => match self.pools.get(name) {
-                Some(pool) => vec![pool],
-                None => {
-                    let message = near("pool", name.as_str(), self.pools.keys().map(|n| n.as_str()));
-                    return Err(Refusal::NotFound { message });
-                }
-            },
+        let pools: Vec<&PoolState> = if let Some(name) = &command.selector.pool {
+            let Some(pool) = self.pools.get(name) else {
+                let message = near("pool", name.as_str(), self.pools.keys().map(PoolName::as_str));
+                return Err(Refusal::NotFound { message });
+            };
+            vec![pool]
+        } else {
+            self.pools.values().collect()
         };
         let has = |pool: &&&PoolState| pool.everyone().any(|(name, _)| name == backend);
         let ids: Vec<_> = pools.iter().filter(has).map(|pool| pool.id(backend)).collect();
         if ids.is_empty() {
-            let names = pools.iter().flat_map(|pool| pool.members.keys()).map(|n| n.as_str());
+            let names = pools.iter().flat_map(|pool| pool.members.keys()).map(BackendName::as_str);
             let what = match &command.selector.pool {
                 Some(pool) => format!("backend of pool {pool}"),
                 None => "backend".into(),
@@ -108,7 +107,7 @@ impl State {
         &self,
         before: &PoolState,
         id: &BackendId,
-        overrides: &super::overrides::Overrides,
+        overrides: &Overrides,
         command: &Command,
         now: Now,
     ) -> Trial {
@@ -129,7 +128,7 @@ impl State {
 
     fn refuse(
         &mut self,
-        refusals: Vec<(crate::model::PoolName, String)>,
+        refusals: Vec<(PoolName, String)>,
         command: &Command,
         by: &str,
     ) -> (Result<Vec<Outcome>, Refusal>, Vec<Effect>) {
@@ -184,7 +183,7 @@ impl State {
 
 fn takes_out(change: &Change) -> bool {
     match change {
-        Change::Pooled { pooled } => *pooled != crate::model::Pooled::Yes,
+        Change::Pooled { pooled } => *pooled != Pooled::Yes,
         Change::Weight { weight } => weight.is_some_and(|weight| weight.get() == 0),
     }
 }
@@ -217,7 +216,7 @@ fn changed_entry(mut entry: Entry, member: &Member, command: &Command, by: &str,
         Change::Pooled { pooled } => {
             // A wish for what the file says is no override, unless it says "out": that should last when the file changes.
             let file = member.configured.pooled;
-            let drop = pooled == file && (pooled == crate::model::Pooled::Yes || entry.pooled.is_none());
+            let drop = pooled == file && (pooled == Pooled::Yes || entry.pooled.is_none());
             entry.pooled = (!drop).then(|| setting(entry.pooled.take(), pooled, command, by, now));
         }
         Change::Weight { weight } => {

@@ -34,7 +34,7 @@ pub enum Effect {
 pub struct Line {
     /// How bad.
     pub level: Level,
-    /// In PyBal's words where it has them.
+    /// In the words operators grep for, where there are such.
     pub message: String,
     /// About which pool.
     pub pool: Option<PoolName>,

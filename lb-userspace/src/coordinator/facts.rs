@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     net::IpAddr,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -18,15 +19,20 @@ struct Check {
     pools: BTreeSet<PoolName>,
 }
 
-/// An address somebody needs.
+/// A way nobody needs any more is followed so long, as its watcher may not have noticed: when it is needed again in that time, the
+/// watcher has nothing new to say.
+const KEPT_UNWANTED: Duration = Duration::from_secs(10);
+
+/// An address somebody needs, or needed a moment ago.
 #[derive(Clone, Debug, Default)]
 struct Way {
     found: Option<Result<NextHop, String>>,
     last: Option<NextHop>,
     pools: BTreeSet<PoolName>,
+    unwanted_since: Option<Instant>,
 }
 
-/// Verdicts and ways. What nobody needs is not kept, so a stale event finds nothing to change.
+/// Verdicts and ways. A stale event finds no pool to change.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
     checks: HashMap<CheckTarget, Check>,
@@ -72,20 +78,22 @@ impl Facts {
     }
 
     /// Makes `wanted` what is needed from here on. Returns whether the set of targets and that of addresses changed.
-    pub(super) fn want(&mut self, wanted: Wanted) -> (bool, bool) {
+    pub(super) fn want(&mut self, wanted: Wanted, now: Instant) -> (bool, bool) {
         let targets = wanted.targets.len() != self.checks.len()
             || wanted.targets.keys().any(|target| !self.checks.contains_key(target));
-        let addresses = wanted.addresses.len() != self.ways.len()
-            || wanted.addresses.keys().any(|address| !self.ways.contains_key(address));
+        let addresses = !self.addresses().iter().eq(wanted.addresses.keys());
         let mut checks = std::mem::take(&mut self.checks);
         for (target, pools) in wanted.targets {
             let verdict = checks.remove(&target).and_then(|check| check.verdict);
             self.checks.insert(target, Check { verdict, pools });
         }
-        let mut ways = std::mem::take(&mut self.ways);
+        for way in self.ways.values_mut().filter(|way| way.unwanted_since.is_none()) {
+            way.pools.clear();
+            way.unwanted_since = Some(now);
+        }
         for (address, pools) in wanted.addresses {
-            let way = ways.remove(&address).unwrap_or_default();
-            self.ways.insert(address, Way { pools, ..way });
+            let way = self.ways.entry(address).or_default();
+            (way.pools, way.unwanted_since) = (pools, None);
         }
         (targets, addresses)
     }
@@ -97,7 +105,14 @@ impl Facts {
 
     /// All addresses needed.
     pub(super) fn addresses(&self) -> BTreeSet<IpAddr> {
-        self.ways.keys().copied().collect()
+        let needed = self.ways.iter().filter(|(_, way)| way.unwanted_since.is_none());
+        needed.map(|(address, _)| *address).collect()
+    }
+
+    /// Drops ways nobody has needed for a while.
+    pub(super) fn forget(&mut self, now: Instant) {
+        let old = |since: Instant| now.saturating_duration_since(since) >= KEPT_UNWANTED;
+        self.ways.retain(|_, way| !way.unwanted_since.is_some_and(old));
     }
 }
 

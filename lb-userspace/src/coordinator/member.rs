@@ -46,6 +46,7 @@ impl Fitness {
 
 /// A backend of a pool.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each true or not")]
 pub(super) struct Member {
     pub(super) configured: Arc<Backend>,
     pub(super) targets: Vec<CheckTarget>,

@@ -14,7 +14,7 @@ use super::snapshot::Override;
 use crate::model::{BackendId, Pooled, Weight};
 
 /// An override of a backend that left the configuration is kept so long, for its return.
-pub const KEPT_WHILE_ABSENT: Duration = Duration::from_secs(24 * 3600);
+pub const KEPT_WHILE_ABSENT: Duration = Duration::from_hours(24);
 
 /// The document's version this program writes, and the newest it reads.
 pub const VERSION: u32 = 1;

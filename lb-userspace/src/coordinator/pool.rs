@@ -139,7 +139,7 @@ impl PoolState {
         let serving = self.serving() > 0;
         let emptied = self.config.allow_empty && self.members.is_empty();
         let enough = emptied || (serving && (may_depool || self.pending() == 0));
-        let stays = |m: &Member| !enough && !(serving && m.fitness.why_unfit().is_some());
+        let stays = |m: &Member| !(enough || serving && m.fitness.why_unfit().is_some());
 
         let lingering: Vec<_> =
             self.members.iter().filter(|(_, m)| m.lingering).map(|(n, _)| n.clone()).collect();

@@ -19,7 +19,7 @@ use super::{
     pool::PoolState,
     state::{State, Turn},
 };
-use crate::model::{Backend, Config, Pool, PoolName, Pooled};
+use crate::model::{Backend, BackendId, Config, Pool, PoolName, Pooled};
 
 impl State {
     /// Puts a configuration in force, as a whole or not at all; the first one always. Returns what changed, or why it is refused.
@@ -33,11 +33,16 @@ impl State {
             Ok(changes) => {
                 let first = self.config.is_none();
                 *self = next;
-                for change in &changes {
-                    turn.log(Line::general(Level::INFO, change.clone()));
+                if !first {
+                    changes.iter().for_each(|change| turn.log(Line::general(Level::INFO, change.clone())));
                 }
                 if first {
                     self.config_loaded = now.wall;
+                    let backends: usize = config.pools.values().map(|pool| pool.backends.len()).sum();
+                    let (services, pools) = (config.services.len(), config.pools.len());
+                    let message =
+                        format!("configured: {services} services, {pools} pools, {backends} backends");
+                    turn.log(Line::general(Level::INFO, message));
                 } else {
                     self.reloaded(now);
                 }
@@ -91,9 +96,8 @@ impl State {
         self.adopted.clear();
 
         let pools = &config.pools;
-        let present = |id: &crate::model::BackendId| {
-            pools.get(&id.pool).is_some_and(|pool| pool.backends.contains_key(&id.backend))
-        };
+        let present =
+            |id: &BackendId| pools.get(&id.pool).is_some_and(|pool| pool.backends.contains_key(&id.backend));
         for id in self.overrides.note_absent(now.wall, present) {
             let message =
                 format!("{id} has an override but is not in the configuration: it is kept for a day");
@@ -109,16 +113,12 @@ impl State {
             let same = |member: &mut Member| member.address() == backend.address;
             let returned = state.leaving.extract_if(name..=name, |_, m| same(m)).next();
             let known = old.extract_if(name..=name, |_, m| same(m)).next();
-            let mut member = match known.or(returned) {
-                Some((_, mut member)) => {
-                    member.reconfigure(Arc::clone(backend), pool);
-                    member
-                }
-                None => {
-                    let id = state.id(name);
-                    let found = self.adopted.get(&id).filter(|a| a.address == backend.address);
-                    Member::new(Arc::clone(backend), pool, found.map(|a| a.disposition), now.wall)
-                }
+            let mut member = if let Some((_, mut member)) = known.or(returned) {
+                member.reconfigure(Arc::clone(backend), pool);
+                member
+            } else {
+                let found = self.adopted.get(&state.id(name)).filter(|a| a.address == backend.address);
+                Member::new(Arc::clone(backend), pool, found.map(|a| a.disposition), now.wall)
             };
             member.set_wish(self.overrides.get(&state.id(name)));
             member.lingering = member.disposition.takes_new() && !member.wish.enabled();

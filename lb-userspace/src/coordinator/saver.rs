@@ -111,7 +111,8 @@ impl Saver {
             // A full disk must not keep an operator from taking a host out: it is done, and he is told what is missing.
             if let Some(problem) = &problem {
                 for outcome in &mut outcomes {
-                    outcome.summary += &format!(" (but not saved, a restart forgets it: {problem})");
+                    let note = format!(" (but not saved, a restart forgets it: {problem})");
+                    outcome.summary.push_str(&note);
                 }
             }
             // Who asked may have gone.

@@ -117,7 +117,10 @@ impl State {
                 self.reloads.1 += 1;
                 self.reload_problem = Some(problem);
             }
-            Event::Tick => self.tick(now, &mut turn),
+            Event::Tick => {
+                self.facts.forget(now.instant);
+                self.tick(now, &mut turn);
+            }
         }
         self.finish(turn, now)
     }
@@ -188,7 +191,7 @@ impl State {
             effects.push(Effect::Save(self.overrides.document(now.wall)));
         }
         if turn.rewatch {
-            let (targets, addresses) = self.facts.want(self.wanted());
+            let (targets, addresses) = self.facts.want(self.wanted(), now.instant);
             if targets {
                 effects.push(Effect::Targets(self.facts.targets()));
             }

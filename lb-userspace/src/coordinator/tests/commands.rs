@@ -250,3 +250,22 @@ fn depooling_what_lingers_asks_for_force() {
     world.run(&forced(pooled("b1", Pooled::No))).unwrap();
     assert_eq!(world.line(), "b2=held b3=out");
 }
+
+#[test]
+fn what_is_made_inactive_and_active_in_a_moment_still_has_its_way() {
+    let mut world = World::healthy(pool("text", &["b1", "b2", "b3"]));
+    world.run(&pooled("b1", Pooled::Inactive)).unwrap();
+    world.pass(5);
+    // Its watcher may not have noticed, and says nothing.
+    world.run(&pooled("b1", Pooled::Yes)).unwrap();
+    assert!(world.addresses.contains(&address("b1")));
+    assert_eq!(world.is("b1"), Disposition::Draining);
+    world.up("b1");
+    assert_eq!(world.is("b1"), Disposition::Serving);
+
+    world.run(&pooled("b1", Pooled::Inactive)).unwrap();
+    world.pass(10);
+    world.run(&pooled("b1", Pooled::Yes)).unwrap();
+    world.up("b1");
+    assert_eq!(world.view("b1").next_hop, Err("not known yet".into()));
+}

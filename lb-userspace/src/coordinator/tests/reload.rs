@@ -173,8 +173,8 @@ fn a_preview_says_the_same_and_changes_nothing() {
 #[test]
 fn what_takes_effect_only_at_a_restart_is_said() {
     let mut world = World::healthy(pool("text", &["b1"]));
-    let mut changed = config(vec![pool("text", &["b1"])]);
-    changed.global.interfaces.push("eth1".into());
-    let changes = world.reload(changed).unwrap();
+    let mut edited = config(vec![pool("text", &["b1"])]);
+    edited.global.interfaces.push("eth1".into());
+    let changes = world.reload(edited).unwrap();
     assert_eq!(changes, ["`lbd.interfaces` changed: takes effect when lbd is restarted"]);
 }

@@ -41,7 +41,7 @@ impl Running {
         let (snapshot_out, snapshot) = watch::channel(snapshot);
         let inputs = Inputs { health: health_events, neighbours: neighbour_events, status: statuses };
         let outputs = Outputs {
-            targets: targets_out,
+            targets: Box::new(move |targets| drop(targets_out.send_replace(targets.clone()))),
             addresses: addresses_out,
             desired: desired_out,
             snapshot: snapshot_out,
