@@ -32,12 +32,7 @@ use crate::api::client::Client;
 )]
 pub struct Cli {
     /// Control socket of lbd
-    #[arg(
-        long,
-        global = true,
-        env = "LBCTL_SOCKET",
-        default_value = "/run/lbd/lbd.sock"
-    )]
+    #[arg(long, global = true, env = "LBCTL_SOCKET", default_value = "/run/lbd/lbd.sock")]
     pub socket: PathBuf,
     /// Shape of the output
     #[arg(long, short, global = true, value_enum, default_value_t)]
@@ -127,11 +122,7 @@ impl Context {
         answer: &T,
         table: impl FnOnce(&T) -> String,
     ) -> Result<(), Failure> {
-        if self.format == Format::Json {
-            self.print_json(answer)
-        } else {
-            self.print(&table(answer))
-        }
+        if self.format == Format::Json { self.print_json(answer) } else { self.print(&table(answer)) }
     }
 }
 
@@ -149,10 +140,7 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
-    let context = Context {
-        client: Client::new(&cli.socket),
-        format: cli.output,
-    };
+    let context = Context { client: Client::new(&cli.socket), format: cli.output };
     match cli.verb {
         Verb::Status => status::run(&context).await,
         Verb::List(args) => list::run(&context, &args).await,

@@ -26,10 +26,7 @@ fn daemon() -> Daemon {
     let (state, at, token) = (site.socket_state(), path.clone(), stop.clone());
     let (ready, is_ready) = std::sync::mpsc::channel();
     thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let bound = socket::bind(&at, None).unwrap();
             ready.send(()).unwrap();
@@ -37,12 +34,7 @@ fn daemon() -> Daemon {
         });
     });
     is_ready.recv().unwrap();
-    Daemon {
-        socket: path,
-        site,
-        _dir: dir,
-        _stop: stop.drop_guard(),
-    }
+    Daemon { socket: path, site, _dir: dir, _stop: stop.drop_guard() }
 }
 
 fn lbctl(socket: &std::path::Path, args: &[&str]) -> Output {
@@ -84,15 +76,9 @@ fn status_puts_problems_first() {
     let out = daemon().ok(&["status"]);
     assert!(out.starts_with("lbd 0.1.0  up "), "{out}");
     assert!(out.contains("eth0  native mode, driver ixgbe"), "{out}");
-    let at = |text: &str| {
-        out.find(text)
-            .unwrap_or_else(|| panic!("{text} is not in\n{out}"))
-    };
+    let at = |text: &str| out.find(text).unwrap_or_else(|| panic!("{text} is not in\n{out}"));
     assert!(at("CRITICAL  pool dns_53_udp: failing but kept in") < at("WARNING  pool text_80: down: cp1003"));
-    assert!(
-        at("dns_53_udp  ") < at("text_80  "),
-        "the pool with a held backend comes first"
-    );
+    assert!(at("dns_53_udp  ") < at("text_80  "), "the pool with a held backend comes first");
     assert!(at("text_80/cp1002  pooled=no by alice ") > at("OVERRIDES"));
     assert!(!out.contains('\x1b'), "no colours in a pipe");
 }
@@ -115,14 +101,8 @@ fn list_shows_every_backend_under_its_service() {
     };
     assert!(row("cp1001").starts_with("-> cp1001 10.64.0.1 yes serving 100 50.0% tcp ok in 4.0ms "));
     assert!(row("cp1002").contains("no draining 100 0.0% tcp ok"), "{out}");
-    assert!(
-        row("cp1002").contains("draining 1.8%, quiet for 3s; pooled=no by alice"),
-        "{out}"
-    );
-    assert!(
-        row("cp1003").contains("down 100 0.0% tcp: connection refused"),
-        "{out}"
-    );
+    assert!(row("cp1002").contains("draining 1.8%, quiet for 3s; pooled=no by alice"), "{out}");
+    assert!(row("cp1003").contains("down 100 0.0% tcp: connection refused"), "{out}");
     assert!(row("old1").contains("gone from the configuration, 4 slot(s) still drain"));
 }
 
@@ -162,27 +142,11 @@ fn json_is_the_apis_answer() {
 #[test]
 fn show_takes_names_of_all_kinds_and_lvs_words() {
     let daemon = daemon();
-    assert!(
-        daemon
-            .ok(&["show", "real", "cp1002"])
-            .contains("state          draining since")
-    );
-    assert!(
-        daemon
-            .ok(&["show", "text_80"])
-            .contains("0.5: 2 of 4 must stay up and enabled, 2 are")
-    );
-    assert!(
-        daemon
-            .ok(&["show", "virtual", "text"])
-            .contains("203.0.113.10:80/tcp [2001:db8::10]:80/tcp")
-    );
+    assert!(daemon.ok(&["show", "real", "cp1002"]).contains("state          draining since"));
+    assert!(daemon.ok(&["show", "text_80"]).contains("0.5: 2 of 4 must stay up and enabled, 2 are"));
+    assert!(daemon.ok(&["show", "virtual", "text"]).contains("203.0.113.10:80/tcp [2001:db8::10]:80/tcp"));
     assert!(daemon.ok(&["show", "old1"]).contains("4 slot(s) still drain"));
-    assert!(
-        daemon
-            .fails(4, &["show", "cp9"])
-            .contains("there is no pool, service or backend cp9")
-    );
+    assert!(daemon.fails(4, &["show", "cp9"]).contains("there is no pool, service or backend cp9"));
     assert!(daemon.fails(4, &["show", "pool", "cp1001"]).contains("no pool"));
     assert!(daemon.fails(2, &["show", "banana", "cp1001"]).contains("banana"));
 }
@@ -192,19 +156,10 @@ fn depool_with_wait_returns_when_nothing_is_left() {
     let daemon = daemon();
     let (code, out, err) = daemon.run(&["depool", "cp1001", "--wait", "--reason", "reboot", "--for", "30m"]);
     assert_eq!(code, 0, "{err}");
-    assert!(
-        out.contains("text_80/cp1001  changed  pooled=yes -> pooled=no"),
-        "{out}"
-    );
-    assert!(
-        err.contains("waiting: text_80/cp1001: ") && err.contains("slot(s) drain"),
-        "{err}"
-    );
+    assert!(out.contains("text_80/cp1001  changed  pooled=yes -> pooled=no"), "{out}");
+    assert!(err.contains("waiting: text_80/cp1001: ") && err.contains("slot(s) drain"), "{err}");
     let asked = daemon.site.daemon.asked.lock().unwrap()[0].clone();
-    assert!(
-        asked.contains("reason: Some(\"reboot\")") && asked.contains("1800s"),
-        "{asked}"
-    );
+    assert!(asked.contains("reason: Some(\"reboot\")") && asked.contains("1800s"), "{asked}");
     let share = daemon.site.datapath.status.lock().unwrap().pools["text_80"].backends["cp1001"];
     assert_eq!(share.draining_slots, 0);
 }
@@ -213,54 +168,25 @@ fn depool_with_wait_returns_when_nothing_is_left() {
 fn depool_that_does_not_end_in_time_says_so() {
     let daemon = daemon();
     let err = daemon.fails(1, &["depool", "cp1005", "--wait=1s"]);
-    assert!(
-        err.contains("not reached within 1s: text_80/cp1005: 32800 slot(s) drain"),
-        "{err}"
-    );
+    assert!(err.contains("not reached within 1s: text_80/cp1005: 32800 slot(s) drain"), "{err}");
 }
 
 #[test]
 fn pool_and_weight_wait_too_and_repeat_harmlessly() {
     let daemon = daemon();
-    assert!(
-        daemon
-            .ok(&["pool", "text_80/cp1002", "--wait"])
-            .contains("changed")
-    );
-    assert!(
-        daemon
-            .ok(&["pool", "cp1002"])
-            .contains("unchanged  nothing to do")
-    );
-    assert!(
-        daemon
-            .ok(&["weight", "cp1002", "20", "--wait"])
-            .contains("weight 100 -> 20")
-    );
-    assert!(
-        daemon
-            .ok(&["weight", "cp1002", "reset"])
-            .contains("weight 20 -> 100")
-    );
-    assert!(
-        daemon
-            .ok(&["drain", "cp1002", "--dry-run"])
-            .contains("would change")
-    );
-    assert!(
-        daemon.ok(&["pool", "cp1002"]).contains("unchanged"),
-        "the dry run changed nothing"
-    );
+    assert!(daemon.ok(&["pool", "text_80/cp1002", "--wait"]).contains("changed"));
+    assert!(daemon.ok(&["pool", "cp1002"]).contains("unchanged  nothing to do"));
+    assert!(daemon.ok(&["weight", "cp1002", "20", "--wait"]).contains("weight 100 -> 20"));
+    assert!(daemon.ok(&["weight", "cp1002", "reset"]).contains("weight 20 -> 100"));
+    assert!(daemon.ok(&["drain", "cp1002", "--dry-run"]).contains("would change"));
+    assert!(daemon.ok(&["pool", "cp1002"]).contains("unchanged"), "the dry run changed nothing");
 }
 
 #[test]
 fn exit_codes_are_what_scripts_expect() {
     let daemon = daemon();
     let refused = daemon.fails(1, &["depool", "d1"]);
-    assert!(
-        refused.contains("the threshold wants 1") && refused.contains("--force"),
-        "{refused}"
-    );
+    assert!(refused.contains("the threshold wants 1") && refused.contains("--force"), "{refused}");
     assert!(daemon.ok(&["depool", "d1", "--force"]).contains("changed"));
     daemon.fails(4, &["depool", "nobody"]);
     daemon.fails(2, &["depool"]);
@@ -290,11 +216,7 @@ fn without_a_daemon_it_says_where_it_looked_and_what_to_do() {
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     let output = lbctl(&socket, &["list"]);
     assert_eq!(output.status.code(), Some(3));
-    assert!(
-        String::from_utf8(output.stderr)
-            .unwrap()
-            .contains("Connection refused")
-    );
+    assert!(String::from_utf8(output.stderr).unwrap().contains("Connection refused"));
 }
 
 #[test]
@@ -320,10 +242,7 @@ fn where_walks_the_packet_for_new_and_established_connections() {
 "
     );
     let out = daemon.ok(&["where", "[2001:db8::7]:4000", "[2001:db8::10]:81", "udp"]);
-    assert!(
-        out.contains("verdict   to the kernel's own stack, unchanged: No service has this"),
-        "{out}"
-    );
+    assert!(out.contains("verdict   to the kernel's own stack, unchanged: No service has this"), "{out}");
     daemon.fails(2, &["where", "198.51.100.7", "203.0.113.10:80"]);
     daemon.fails(2, &["where", "198.51.100.7:1", "[::1]:80"]);
 }
@@ -332,10 +251,7 @@ fn where_walks_the_packet_for_new_and_established_connections() {
 fn drops_explains_what_happened_and_hides_what_did_not() {
     let daemon = daemon();
     let out = daemon.ok(&["drops"]);
-    assert!(
-        out.contains("not_service  pass        4321  No service has"),
-        "{out}"
-    );
+    assert!(out.contains("not_service  pass        4321  No service has"), "{out}");
     assert!(!out.contains("no_backend"));
     assert!(daemon.ok(&["drops", "--all"]).contains("no_backend"));
 }
@@ -351,11 +267,7 @@ fn config_verbs_report_and_refuse() {
     };
     assert!(daemon.ok(&["config", "test"]).contains("/etc/lbd/lbd.toml: good"));
     assert!(daemon.ok(&["config", "reload"]).contains("backend cp1006 added"));
-    assert!(
-        daemon
-            .ok(&["config", "diff", &file("a.toml", "fine")])
-            .contains("port 80 -> 8080")
-    );
+    assert!(daemon.ok(&["config", "diff", &file("a.toml", "fine")]).contains("port 80 -> 8080"));
     let bad = file("b.toml", "bad");
     let err = daemon.fails(1, &["config", "test", &bad]);
     assert!(err.contains(&format!("{bad}:1:1: `bad` is not a key")), "{err}");

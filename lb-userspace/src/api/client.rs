@@ -59,9 +59,7 @@ pub struct Client {
 impl Client {
     /// Connects nowhere yet.
     pub fn new(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-        }
+        Self { path: path.to_owned() }
     }
 
     /// `GET path`.
@@ -88,7 +86,7 @@ impl Client {
         let exchange = self.exchange(method, path, body);
         let (status, body) = tokio::time::timeout(PATIENCE, exchange)
             .await
-            .map_err(|_| self.broken("it did not answer in time"))??;
+            .map_err(|_| self.broken(&"it did not answer in time"))??;
         if !status.is_success() {
             return Err(ClientError::Answer {
                 status: status.as_u16(),
@@ -107,12 +105,9 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<(StatusCode, Bytes), ClientError> {
-        let stream = UnixStream::connect(&self.path)
-            .await
-            .map_err(|error| self.unreachable(&error))?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| self.broken(error))?;
+        let stream = UnixStream::connect(&self.path).await.map_err(|error| self.unreachable(&error))?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(&error))?;
         let connection = tokio::spawn(connection);
         let request = Request::builder()
             .method(method)
@@ -121,15 +116,12 @@ impl Client {
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(|error| ClientError::Odd(error.to_string()))?;
-        let answer = sender
-            .send_request(request)
-            .await
-            .map_err(|error| self.broken(error))?;
+        let answer = sender.send_request(request).await.map_err(|error| self.broken(&error))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), MAX_ANSWER)
             .collect()
             .await
-            .map_err(|error| self.broken(error))?
+            .map_err(|error| self.broken(&error))?
             .to_bytes();
         connection.abort();
         Ok((status, body))
@@ -138,27 +130,22 @@ impl Client {
     fn unreachable(&self, error: &io::Error) -> ClientError {
         let (why, help) = match error.kind() {
             io::ErrorKind::NotFound => ("No such file".into(), "Is it running? systemctl status lbd"),
-            io::ErrorKind::ConnectionRefused => (
-                "Connection refused".into(),
-                "The socket is there, but nobody listens. systemctl status lbd",
-            ),
+            io::ErrorKind::ConnectionRefused => {
+                ("Connection refused".into(), "The socket is there, but nobody listens. systemctl status lbd")
+            }
             io::ErrorKind::PermissionDenied => (
                 "Permission denied".into(),
                 "Use sudo, or become a member of the socket's group: usermod -aG lbd NAME, then log in again",
             ),
             _ => (error.to_string(), "Is it running? systemctl status lbd"),
         };
-        ClientError::Unreachable {
-            path: self.path.clone(),
-            why,
-            help,
-        }
+        ClientError::Unreachable { path: self.path.clone(), why, help }
     }
 
-    fn broken(&self, error: impl ToString) -> ClientError {
+    fn broken(&self, error: &dyn std::fmt::Display) -> ClientError {
         ClientError::Unreachable {
             path: self.path.clone(),
-            why: format!("the connection broke: {}", error.to_string()),
+            why: format!("the connection broke: {error}"),
             help: "Did it just stop or restart? systemctl status lbd",
         }
     }

@@ -24,13 +24,7 @@ pub struct ApiError {
 impl ApiError {
     /// Builds one.
     pub fn new(status: StatusCode, error: impl Into<String>, help: impl Into<String>) -> Self {
-        Self {
-            status,
-            body: ErrorBody {
-                error: error.into(),
-                help: help.into(),
-            },
-        }
+        Self { status, body: ErrorBody { error: error.into(), help: help.into() } }
     }
 
     /// 404.
@@ -88,9 +82,6 @@ impl From<JsonRejection> for ApiError {
 
 impl From<QueryRejection> for ApiError {
     fn from(rejection: QueryRejection) -> Self {
-        Self::bad_request(
-            rejection.body_text(),
-            "see the query's keys in the API's reference",
-        )
+        Self::bad_request(rejection.body_text(), "see the query's keys in the API's reference")
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::lb::{
     api::{
         control::{Answer, Control, ControlError},
-        sources::{About, CheckBoard, CheckStatus, Sources},
+        sources::{About, CheckBoard, Sources},
         types::{Candidate, CheckRun, ReloadReport},
         writes::SocketState,
     },
@@ -27,7 +27,7 @@ use super::lb::{
         self, Attachment, BackendStatus, Count, Counters, PoolStatus, Probe, Reader, ReasonCount, Route,
         Status,
     },
-    health::Verdict,
+    health::{CheckStatus, Pass, Passed, ProbeError, Verdict},
     model::{
         BackendId, CheckKind, CheckSpec, CheckTarget, Combine, Disposition, Mac, NextHop, Pooled, Protocol,
         Service, Threshold, UdpClass, Weight,
@@ -44,11 +44,7 @@ fn at(seconds: u64) -> SystemTime {
 fn spec(name: &str, port: u16) -> Arc<CheckSpec> {
     Arc::new(CheckSpec {
         name: name.into(),
-        kind: if name == "idle" {
-            CheckKind::Idle
-        } else {
-            CheckKind::Tcp
-        },
+        kind: if name == "idle" { CheckKind::Idle } else { CheckKind::Tcp },
         port,
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(5),
@@ -83,14 +79,8 @@ fn backend(last: u8, disposition: Disposition, why: &str, port: u16) -> BackendV
         why: why.into(),
         since: at(u64::from(last)),
         checks: vec![
-            CheckTarget {
-                address,
-                spec: spec("tcp", port),
-            },
-            CheckTarget {
-                address,
-                spec: spec("idle", port),
-            },
+            CheckTarget { address, spec: spec("tcp", port) },
+            CheckTarget { address, spec: spec("idle", port) },
         ],
         next_hop: Ok(hop(last)),
     }
@@ -123,17 +113,11 @@ pub(crate) fn snapshot() -> Snapshot {
         combine: Combine::All,
         checked: true,
         backends: BTreeMap::from([
-            (
-                "cp1001".parse().unwrap(),
-                backend(1, Disposition::Serving, "", 80),
-            ),
+            ("cp1001".parse().unwrap(), backend(1, Disposition::Serving, "", 80)),
             ("cp1002".parse().unwrap(), drained),
             ("cp1003".parse().unwrap(), failed),
             ("cp1004".parse().unwrap(), inactive),
-            (
-                "cp1005".parse().unwrap(),
-                backend(5, Disposition::Serving, "", 80),
-            ),
+            ("cp1005".parse().unwrap(), backend(5, Disposition::Serving, "", 80)),
         ]),
         up_and_enabled: 2,
         total: 4,
@@ -150,12 +134,7 @@ pub(crate) fn snapshot() -> Snapshot {
             ("d1".parse().unwrap(), backend(11, Disposition::Serving, "", 53)),
             (
                 "d2".parse().unwrap(),
-                backend(
-                    12,
-                    Disposition::Held,
-                    "tcp: timed out; held by the depool threshold",
-                    53,
-                ),
+                backend(12, Disposition::Held, "tcp: timed out; held by the depool threshold", 53),
             ),
         ]),
         up_and_enabled: 1,
@@ -172,8 +151,8 @@ pub(crate) fn snapshot() -> Snapshot {
             protocol,
             pool: pool.parse().unwrap(),
             udp_class: UdpClass::Dns,
-            idle: Duration::from_secs(300),
-            drain_timeout: Duration::from_secs(3600),
+            idle: Duration::from_mins(5),
+            drain_timeout: Duration::from_hours(1),
         };
         (name, Arc::new(service))
     };
@@ -187,28 +166,14 @@ pub(crate) fn snapshot() -> Snapshot {
         reloads: (3, 1),
         services: BTreeMap::from([
             service("dns", &["203.0.113.53"], 53, Protocol::Udp, "dns_53_udp"),
-            service(
-                "text",
-                &["203.0.113.10", "2001:db8::10"],
-                80,
-                Protocol::Tcp,
-                "text_80",
-            ),
+            service("text", &["203.0.113.10", "2001:db8::10"], 80, Protocol::Tcp, "text_80"),
         ]),
-        pools: [text, dns]
-            .into_iter()
-            .map(|pool| (pool.name.clone(), Arc::new(pool)))
-            .collect(),
+        pools: [text, dns].into_iter().map(|pool| (pool.name.clone(), Arc::new(pool))).collect(),
     }
 }
 
 fn share(slots: u32, draining_slots: u32, pins: u32, quiet_for: Option<u64>) -> BackendStatus {
-    BackendStatus {
-        slots,
-        draining_slots,
-        pins,
-        quiet_for,
-    }
+    BackendStatus { slots, draining_slots, pins, quiet_for }
 }
 
 /// What the kernel has.
@@ -244,11 +209,7 @@ pub(crate) fn kernel() -> Status {
                 },
             ),
         ]),
-        attachments: vec![Attachment {
-            interface: "eth0".into(),
-            mode: "native",
-            driver: "ixgbe".into(),
-        }],
+        attachments: vec![Attachment { interface: "eth0".into(), mode: "native", driver: "ixgbe".into() }],
         drift_repaired: 0,
         problem: None,
     }
@@ -259,12 +220,7 @@ fn counters() -> Counters {
         pool: pool.parse().unwrap(),
         backend: backend.parse().unwrap(),
     };
-    let count = |packets| Count {
-        packets,
-        bytes: packets * 100,
-        syns: packets / 10,
-        closes: packets / 20,
-    };
+    let count = |packets| Count { packets, bytes: packets * 100, syns: packets / 10, closes: packets / 20 };
     Counters {
         services: BTreeMap::from([
             ("text".parse().unwrap(), count(1_000)),
@@ -297,13 +253,7 @@ fn counters() -> Counters {
                 packets: 17,
             },
         ],
-        pins: vec![
-            ("pinned", 65),
-            ("promoted", 60),
-            ("hit", 900),
-            ("base", 1_100),
-            ("evicted", 0),
-        ],
+        pins: vec![("pinned", 65), ("promoted", 60), ("hit", 900), ("base", 1_100), ("evicted", 0)],
     }
 }
 
@@ -317,17 +267,17 @@ impl CheckBoard for FakeBoard {
     fn get(&self, target: &CheckTarget) -> Option<CheckStatus> {
         let up = ![IpAddr::from([10, 64, 0, 3]), IpAddr::from([10, 64, 0, 12])].contains(&target.address)
             || &*target.spec.name == "idle";
+        let passed = Passed { pass: Pass::Connected, latency: Duration::from_millis(4) };
         Some(CheckStatus {
             verdict: Some(if up { Verdict::Up } else { Verdict::Down }),
-            ok: up,
-            detail: if up { "connected" } else { "connection refused" }.into(),
-            latency: Duration::from_millis(4),
-            when: self.born,
+            last: Some(if up { Ok(passed) } else { Err(ProbeError::Refused) }),
+            at_instant: Some(self.born),
             streak: 9,
             passes: 90,
             failures: if up { 1 } else { 9 },
             ups: 1,
             downs: u64::from(!up),
+            ..CheckStatus::default()
         })
     }
 }
@@ -397,10 +347,9 @@ impl FakeDaemon {
         self.asked.lock().unwrap().push(format!("{by}: {command:?}"));
         let name = &command.selector.backend;
         if name.as_str().starts_with("no") {
-            return Err(Refusal::NotFound {
-                message: format!("there is no backend {name} in any pool"),
-            }
-            .into());
+            return Err(
+                Refusal::NotFound { message: format!("there is no backend {name} in any pool") }.into()
+            );
         }
         if name.as_str() == "d1"
             && !command.force
@@ -414,12 +363,7 @@ impl FakeDaemon {
         let mut snapshot = Snapshot::clone(&self.snapshot.borrow());
         let mut outcomes = Vec::new();
         for (pool_name, pool) in &mut snapshot.pools {
-            if command
-                .selector
-                .pool
-                .as_ref()
-                .is_some_and(|only| only != pool_name)
-            {
+            if command.selector.pool.as_ref().is_some_and(|only| only != pool_name) {
                 continue;
             }
             let Some(view) = Arc::make_mut(pool).backends.get_mut(name) else {
@@ -429,11 +373,8 @@ impl FakeDaemon {
             match command.change {
                 Change::Pooled { pooled } => {
                     view.pooled = pooled;
-                    view.disposition = if pooled == Pooled::Yes {
-                        Disposition::Serving
-                    } else {
-                        Disposition::Draining
-                    };
+                    view.disposition =
+                        if pooled == Pooled::Yes { Disposition::Serving } else { Disposition::Draining };
                 }
                 Change::Weight { weight } => view.weight = weight.unwrap_or(view.configured_weight),
             }
@@ -453,23 +394,12 @@ impl FakeDaemon {
                 .filter(|_| changed && !command.dry_run)
             {
                 *share = match view.disposition {
-                    Disposition::Serving => BackendStatus {
-                        slots: 32_800,
-                        ..BackendStatus::default()
-                    },
-                    _ => BackendStatus {
-                        slots: 0,
-                        draining_slots: 32_800,
-                        pins: 0,
-                        quiet_for: Some(0),
-                    },
+                    Disposition::Serving => BackendStatus { slots: 32_800, ..BackendStatus::default() },
+                    _ => BackendStatus { slots: 0, draining_slots: 32_800, pins: 0, quiet_for: Some(0) },
                 };
             }
             outcomes.push(Outcome {
-                backend: BackendId {
-                    pool: pool_name.clone(),
-                    backend: name.clone(),
-                },
+                backend: BackendId { pool: pool_name.clone(), backend: name.clone() },
                 changed,
                 summary: if changed { summary } else { "nothing to do".into() },
             });
@@ -482,15 +412,11 @@ impl FakeDaemon {
 
     fn report(candidate: &Candidate) -> Result<ReloadReport, ControlError> {
         match &candidate.file {
-            Some(file) if file.text.contains("bad") => Err(ControlError::Problems(format!(
-                "{}:1:1: `bad` is not a key",
-                file.name
-            ))),
+            Some(file) if file.text.contains("bad") => {
+                Err(ControlError::Problems(format!("{}:1:1: `bad` is not a key", file.name)))
+            }
             file => Ok(ReloadReport {
-                source: file
-                    .as_ref()
-                    .map_or("/etc/lbd/lbd.toml", |file| &file.name)
-                    .to_owned(),
+                source: file.as_ref().map_or("/etc/lbd/lbd.toml", |file| &file.name).to_owned(),
                 changes: Vec::new(),
                 warnings: vec!["pool text_80 has no https check".into()],
             }),
@@ -533,16 +459,13 @@ impl Control for FakeDaemon {
             check: "tcp".into(),
             ok,
             detail: if ok { "connected" } else { "connection refused" }.into(),
-            latency: 0.004,
+            latency: ok.then_some(0.004),
         }]))
         .boxed()
     }
 
     fn shutdown(&self, detach: bool, by: String) -> Answer<'_, ()> {
-        self.asked
-            .lock()
-            .unwrap()
-            .push(format!("{by}: shutdown detach={detach}"));
+        self.asked.lock().unwrap().push(format!("{by}: shutdown detach={detach}"));
         std::future::ready(Ok(())).boxed()
     }
 }
@@ -560,39 +483,24 @@ impl Site {
     /// Fresh.
     pub(crate) fn new() -> Self {
         let (snapshot, receiver) = watch::channel(Arc::new(snapshot()));
-        let datapath = Arc::new(FakeDatapath {
-            status: Mutex::new(kernel()),
-        });
+        let datapath = Arc::new(FakeDatapath { status: Mutex::new(kernel()) });
         let now = Instant::now();
         let sources = Sources {
             snapshot: receiver,
             checks: Arc::new(FakeBoard { born: now }),
             datapath: Arc::clone(&datapath) as Arc<dyn Reader>,
-            about: About {
-                version: "0.1.0",
-                abi: 1,
-                started: at(0),
-                started_at: now,
-            },
+            about: About { version: "0.1.0", abi: 1, started: at(0), started_at: now },
         };
         let daemon = Arc::new(FakeDaemon {
             snapshot: snapshot.clone(),
             datapath: Arc::clone(&datapath),
             asked: Mutex::default(),
         });
-        Self {
-            snapshot,
-            datapath,
-            daemon,
-            sources,
-        }
+        Self { snapshot, datapath, daemon, sources }
     }
 
     /// What the socket needs.
     pub(crate) fn socket_state(&self) -> SocketState {
-        SocketState {
-            sources: self.sources.clone(),
-            control: Arc::clone(&self.daemon) as Arc<dyn Control>,
-        }
+        SocketState { sources: self.sources.clone(), control: Arc::clone(&self.daemon) as Arc<dyn Control> }
     }
 }

@@ -58,10 +58,7 @@ pub fn writer(peer: Peer, group: Option<Gid>) -> Option<Writer> {
     if !uid.is_root() && uid != geteuid() && member().is_none() {
         return None;
     }
-    Some(Writer(user.as_ref().map_or_else(
-        || format!("uid {}", peer.uid),
-        |user| user.name.clone(),
-    )))
+    Some(Writer(user.as_ref().map_or_else(|| format!("uid {}", peer.uid), |user| user.name.clone())))
 }
 
 /// Lets writers through, with their name; answers 403 to others.
@@ -98,24 +95,15 @@ mod tests {
     fn root_and_the_daemons_own_user_may_write_under_their_name() {
         let root = Peer { uid: 0, gid: 0 };
         assert_eq!(writer(root, None), Some(Writer("root".into())));
-        let own = Peer {
-            uid: geteuid().as_raw(),
-            gid: 65_533,
-        };
+        let own = Peer { uid: geteuid().as_raw(), gid: 65_533 };
         assert!(writer(own, None).is_some());
     }
 
     #[test]
     fn a_stranger_may_write_only_as_a_member_of_the_group() {
-        let stranger = Peer {
-            uid: 54_321,
-            gid: 54_321,
-        };
+        let stranger = Peer { uid: 54_321, gid: 54_321 };
         assert_eq!(writer(stranger, None), None);
         assert_eq!(writer(stranger, Some(Gid::from_raw(7))), None);
-        assert_eq!(
-            writer(stranger, Some(Gid::from_raw(54_321))),
-            Some(Writer("uid 54321".into()))
-        );
+        assert_eq!(writer(stranger, Some(Gid::from_raw(54_321))), Some(Writer("uid 54321".into())));
     }
 }

@@ -8,12 +8,7 @@ use axum::{
 };
 use serde::Deserialize;
 
-use super::{
-    error::ApiError,
-    sources::Sources,
-    types,
-    view::{self, Moment},
-};
+use super::{error::ApiError, moment::Moment, sources::Sources, types, view};
 use crate::{
     datapath::{Probe, Route},
     model::PoolName,
@@ -49,10 +44,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 ) -> Result<T, ApiError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| {
         tracing::error!(%error, "a request's reader failed");
-        ApiError::unavailable(
-            "reading the kernel's tables failed",
-            "`journalctl -u lbd` says more",
-        )
+        ApiError::unavailable("reading the kernel's tables failed", "`journalctl -u lbd` says more")
     })
 }
 
@@ -79,10 +71,7 @@ async fn service(State(sources): State<Sources>, Path(name): Path<String>) -> An
         .find(|service| service.name == name)
         .map(Json)
         .ok_or_else(|| {
-            ApiError::not_found(
-                format!("there is no service {name}"),
-                "`lbctl list` shows what there is",
-            )
+            ApiError::not_found(format!("there is no service {name}"), "`lbctl list` shows what there is")
         })
 }
 
@@ -93,10 +82,7 @@ async fn pools(State(sources): State<Sources>) -> Answer<Vec<types::Pool>> {
 async fn pool(State(sources): State<Sources>, Path(name): Path<String>) -> Answer<types::Pool> {
     let moment = moment(sources).await?;
     let view = moment.snapshot.pools.get(name.as_str()).ok_or_else(|| {
-        ApiError::not_found(
-            format!("there is no pool {name}"),
-            "`lbctl list` shows what there is",
-        )
+        ApiError::not_found(format!("there is no pool {name}"), "`lbctl list` shows what there is")
     })?;
     Ok(Json(view::pool::pool(&moment, view, &moment.backend_counts())))
 }
@@ -122,15 +108,13 @@ async fn backends(
             "`lbctl list` shows what there is",
         ));
     }
-    view::backends(&moment, &name, pool.as_ref())
-        .map(Json)
-        .ok_or_else(|| {
-            let place = pool.map_or_else(|| "any pool".to_owned(), |pool| format!("pool {pool}"));
-            ApiError::not_found(
-                format!("there is no backend {name} in {place}"),
-                "`lbctl list` shows what there is; give the name as it is written there",
-            )
-        })
+    view::backends(&moment, &name, pool.as_ref()).map(Json).ok_or_else(|| {
+        let place = pool.map_or_else(|| "any pool".to_owned(), |pool| format!("pool {pool}"));
+        ApiError::not_found(
+            format!("there is no backend {name} in {place}"),
+            "`lbctl list` shows what there is; give the name as it is written there",
+        )
+    })
 }
 
 async fn drops(State(sources): State<Sources>) -> Answer<types::Drops> {
@@ -148,31 +132,18 @@ async fn route(
     State(sources): State<Sources>,
     query: Result<Query<types::WhereQuery>, QueryRejection>,
 ) -> Answer<Route> {
-    let Query(types::WhereQuery {
-        src,
-        dst,
-        protocol,
-        first,
-    }) = query?;
+    let Query(types::WhereQuery { src, dst, protocol, first }) = query?;
     if src.is_ipv4() != dst.is_ipv4() {
         return Err(ApiError::bad_request(
             "source and destination are of different families",
             "give both as IPv4 or both as IPv6",
         ));
     }
-    let probe = Probe {
-        src,
-        dst,
-        protocol,
-        first,
-    };
-    blocking(move || sources.datapath.route(&probe))
-        .await?
-        .map(Json)
-        .map_err(|error| {
-            ApiError::unavailable(
-                format!("the kernel could not run the packet: {error}"),
-                "`journalctl -u lbd` says more",
-            )
-        })
+    let probe = Probe { src, dst, protocol, first };
+    blocking(move || sources.datapath.route(&probe)).await?.map(Json).map_err(|error| {
+        ApiError::unavailable(
+            format!("the kernel could not run the packet: {error}"),
+            "`journalctl -u lbd` says more",
+        )
+    })
 }

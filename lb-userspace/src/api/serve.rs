@@ -35,9 +35,9 @@ const MAX_HEAD: usize = 64 << 10;
 /// A head must be complete after so long; a kept-alive connection may idle as long.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// A request must be answered after so long, its body read included.
-const REQUEST_TIME: Duration = Duration::from_secs(60);
+const REQUEST_TIME: Duration = Duration::from_mins(1);
 /// A connection lives no longer.
-const LIFE: Duration = Duration::from_secs(300);
+const LIFE: Duration = Duration::from_mins(5);
 /// When stopping, requests under way have so long to end.
 const GRACE: Duration = Duration::from_secs(2);
 /// Connections at once, per listener. Further ones wait in the kernel's queue until one ends.
@@ -76,10 +76,7 @@ pub async fn socket(socket: ControlSocket, router: Router, stop: CancellationTok
         };
         match accepted {
             Ok((stream, _)) => {
-                let peer = stream.peer_cred().ok().map(|c| Peer {
-                    uid: c.uid(),
-                    gid: c.gid(),
-                });
+                let peer = stream.peer_cred().ok().map(|c| Peer { uid: c.uid(), gid: c.gid() });
                 let work = connection(stream, router.clone(), peer, stop.clone());
                 tokio::spawn(async move {
                     work.await;

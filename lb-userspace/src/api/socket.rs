@@ -53,11 +53,7 @@ pub fn bind(path: &Path, group: Option<Gid>) -> anyhow::Result<ControlSocket> {
     fs::set_permissions(&unborn, fs::Permissions::from_mode(mode)).with_context(place)?;
     let metadata = fs::symlink_metadata(&unborn).with_context(place)?;
     fs::rename(&unborn, path).with_context(place)?;
-    Ok(ControlSocket {
-        listener,
-        path: path.to_owned(),
-        identity: (metadata.dev(), metadata.ino()),
-    })
+    Ok(ControlSocket { listener, path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) })
 }
 
 /// Makes sure that nobody listens there. A dead socket is left: the rename replaces it.

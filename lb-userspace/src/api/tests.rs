@@ -20,7 +20,7 @@ struct Served {
     client: Client,
     path: PathBuf,
     _dir: tempfile::TempDir,
-    _stop: DropGuard,
+    stop: DropGuard,
 }
 
 fn served() -> Served {
@@ -29,26 +29,13 @@ fn served() -> Served {
     let site = Site::new();
     let stop = CancellationToken::new();
     let bound = socket::bind(&path, None).unwrap();
-    tokio::spawn(serve::socket(
-        bound,
-        serve::socket_router(site.socket_state(), None),
-        stop.clone(),
-    ));
-    Served {
-        site,
-        client: Client::new(&path),
-        path,
-        _dir: dir,
-        _stop: stop.drop_guard(),
-    }
+    tokio::spawn(serve::socket(bound, serve::socket_router(site.socket_state(), None), stop.clone()));
+    Served { site, client: Client::new(&path), path, _dir: dir, stop: stop.drop_guard() }
 }
 
 fn command(backend: &str, pooled: Pooled) -> Command {
     Command {
-        selector: Selector {
-            backend: backend.parse().unwrap(),
-            pool: None,
-        },
+        selector: Selector { backend: backend.parse().unwrap(), pool: None },
         change: Change::Pooled { pooled },
         reason: Some("test".into()),
         lasts: None,
@@ -74,12 +61,7 @@ async fn status_shows_pools_overrides_and_alerts_the_worst_first() {
     assert_eq!(status.overrides[0].what.by, "alice");
     assert_eq!(status.alerts[0].severity, Severity::Critical);
     assert!(status.alerts[0].text.contains("d2"), "{:?}", status.alerts);
-    assert!(
-        status
-            .alerts
-            .iter()
-            .any(|a| a.text.contains("cp1003 (tcp: connection refused)"))
-    );
+    assert!(status.alerts.iter().any(|a| a.text.contains("cp1003 (tcp: connection refused)")));
 }
 
 #[tokio::test]
@@ -98,17 +80,10 @@ async fn list_has_every_service_and_backend_and_those_that_leave() {
 #[tokio::test]
 async fn a_command_reaches_the_daemon_with_the_askers_name() {
     let served = served();
-    let done: Outcomes = served
-        .client
-        .post("/api/v1/command", &command("cp1001", Pooled::No))
-        .await
-        .unwrap();
+    let done: Outcomes = served.client.post("/api/v1/command", &command("cp1001", Pooled::No)).await.unwrap();
     assert!(done.outcomes[0].changed);
     let asked = served.site.daemon.asked.lock().unwrap().clone();
-    let own = nix::unistd::User::from_uid(nix::unistd::geteuid())
-        .unwrap()
-        .unwrap()
-        .name;
+    let own = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap().name;
     assert!(asked[0].starts_with(&format!("{own}: Command")), "{asked:?}");
     let now: Backends = served.client.get("/api/v1/backends/cp1001").await.unwrap();
     assert_eq!(now.backends[0].pooled, Pooled::No);
@@ -120,11 +95,7 @@ async fn refusals_keep_their_kind() {
     let served = served();
     let ask = async |backend| {
         let command = command(backend, Pooled::No);
-        match served
-            .client
-            .post::<_, Outcomes>("/api/v1/command", &command)
-            .await
-        {
+        match served.client.post::<_, Outcomes>("/api/v1/command", &command).await {
             Err(ClientError::Answer { status, body }) => (status, body),
             other => panic!("{other:?}"),
         }
@@ -140,11 +111,7 @@ async fn reload_test_and_shutdown_answer() {
     let served = served();
     let report: ReloadReport = served.client.post("/api/v1/config/reload", &()).await.unwrap();
     assert_eq!(report.changes.len(), 1);
-    let done: Done = served
-        .client
-        .post("/api/v1/shutdown", &Shutdown { detach: true })
-        .await
-        .unwrap();
+    let done: Done = served.client.post("/api/v1/shutdown", &Shutdown { detach: true }).await.unwrap();
     assert!(done.done.contains("forwarding ends"));
     assert!(served.site.daemon.asked.lock().unwrap()[1].ends_with("shutdown detach=true"));
 }
@@ -153,34 +120,16 @@ async fn reload_test_and_shutdown_answer() {
 async fn whatever_comes_gets_an_answer_with_help() {
     let served = served();
     for (request, status) in [
-        (
-            "GET /nowhere HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-            "404",
-        ),
-        (
-            "GET /api/v1/pools/nope HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-            "404",
-        ),
-        (
-            "GET /api/v1/where HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-            "400",
-        ),
+        ("GET /nowhere HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "404"),
+        ("GET /api/v1/pools/nope HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "404"),
+        ("GET /api/v1/where HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "400"),
         (
             "GET /api/v1/where?src=1.2.3.4:5&dst=[::1]:80&protocol=tcp&first=true HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
             "400",
         ),
-        (
-            "GET /api/v1/backends/a%20b?pool=a%20b HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-            "400",
-        ),
-        (
-            "GET /api/v1/command HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-            "405",
-        ),
-        (
-            "DELETE /api/v1/status HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-            "405",
-        ),
+        ("GET /api/v1/backends/a%20b?pool=a%20b HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "400"),
+        ("GET /api/v1/command HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "405"),
+        ("DELETE /api/v1/status HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "405"),
         (
             "POST /api/v1/command HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 3\r\n\r\n{]}",
             "400",
@@ -195,10 +144,7 @@ async fn whatever_comes_gets_an_answer_with_help() {
         ),
     ] {
         let answer = raw(&served.path, request).await;
-        assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{request}\n{answer}"
-        );
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}\n{answer}");
         let body = answer.split("\r\n\r\n").nth(1).unwrap();
         let body: super::types::ErrorBody =
             serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {answer}"));
@@ -211,10 +157,7 @@ async fn what_is_not_http_is_refused_and_the_next_client_is_served() {
     let served = served();
     for garbage in ["\0\0\0\0\r\n\r\n", "GET\r\n\r\n", "\x16\x03\x01\x02\r\n\r\n"] {
         let answer = raw(&served.path, garbage).await;
-        assert!(
-            answer.is_empty() || answer.starts_with("HTTP/1.1 400"),
-            "{answer}"
-        );
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
     }
     assert!(served.client.get::<Status>("/api/v1/status").await.is_ok());
 }
@@ -235,10 +178,8 @@ async fn a_body_above_the_limit_is_refused() {
 async fn a_stopped_server_takes_its_socket_away() {
     let served = served();
     let _: Status = served.client.get("/api/v1/status").await.unwrap();
-    let Served {
-        client, path, _stop, ..
-    } = served;
-    drop(_stop);
+    let Served { client, path, stop, .. } = served;
+    drop(stop);
     while path.exists() {
         tokio::task::yield_now().await;
     }

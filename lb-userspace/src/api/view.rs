@@ -1,115 +1,37 @@
-//! Sources → JSON. Pure: reads what [`Moment`] holds and no clock.
+//! What a [`Moment`] holds → JSON. Pure.
 
 pub mod alerts;
 pub mod pool;
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::time::SystemTime;
 
 use super::{
-    sources::{About, CheckBoard, Sources},
+    moment::Moment,
     types::{
         Attachment, Backends, ConfigState, DatapathState, Drop, Drops, List, OverrideRow, PinCount, Service,
         Status, Traffic,
     },
 };
 use crate::{
-    coordinator::snapshot::Snapshot,
-    datapath::{self, Count, Counters},
-    model::{BackendId, PoolName},
+    datapath::{Count, Counters},
+    model::PoolName,
 };
-
-/// Everything at one moment, so that one answer does not contradict itself.
-#[derive(Clone, Debug)]
-pub struct Moment {
-    /// The coordinator's state.
-    pub snapshot: Arc<Snapshot>,
-    /// What the kernel has.
-    pub status: Arc<datapath::Status>,
-    /// Counters, unless they could not be read or nobody needs them.
-    pub counters: Option<Counters>,
-    /// Results of the checks.
-    pub checks: Arc<dyn CheckBoard>,
-    /// The daemon.
-    pub about: About,
-    /// Now.
-    pub now: Instant,
-}
-
-impl Moment {
-    /// Reads everything but the counters. Never waits.
-    pub fn without_counters(sources: &Sources) -> Self {
-        Self {
-            snapshot: sources.snapshot(),
-            status: sources.datapath.status(),
-            counters: None,
-            checks: Arc::clone(&sources.checks),
-            about: sources.about,
-            now: Instant::now(),
-        }
-    }
-
-    /// Reads everything. System calls: not on a runtime's worker.
-    pub fn with_counters(sources: &Sources) -> Self {
-        let mut moment = Self::without_counters(sources);
-        match sources.datapath.counters() {
-            Ok(counters) => moment.counters = Some(counters),
-            Err(error) => tracing::warn!(%error, "counters could not be read"),
-        }
-        moment
-    }
-
-    /// Counters of backends by pool and name.
-    pub fn backend_counts(&self) -> BTreeMap<&BackendId, Count> {
-        self.counters
-            .iter()
-            .flat_map(|counters| counters.backends.iter().map(|(id, count)| (id, *count)))
-            .collect()
-    }
-
-    /// Seconds since the coordinator published.
-    pub fn snapshot_age(&self) -> f64 {
-        self.now
-            .saturating_duration_since(self.snapshot.published)
-            .as_secs_f64()
-    }
-}
 
 /// Seconds since 1970; 0 for times before it.
 pub fn unix(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 impl From<Count> for Traffic {
     fn from(count: Count) -> Self {
-        let Count {
-            packets,
-            bytes,
-            syns,
-            closes,
-        } = count;
-        Self {
-            packets,
-            bytes,
-            connections: syns,
-            closes,
-        }
+        let Count { packets, bytes, syns, closes } = count;
+        Self { packets, bytes, connections: syns, closes }
     }
 }
 
 /// `GET /api/v1/status`.
 pub fn status(moment: &Moment) -> Status {
-    let Moment {
-        snapshot,
-        status,
-        about,
-        now,
-        ..
-    } = moment;
+    let Moment { snapshot, status, about, now, .. } = moment;
     let overrides = snapshot.pools.iter().flat_map(|(pool, view)| {
         view.backends.iter().filter_map(move |(backend, view)| {
             Some(OverrideRow {
@@ -167,24 +89,17 @@ pub fn services(moment: &Moment) -> Vec<Service> {
             udp_class: service.udp_class,
             idle: service.idle.as_secs(),
             drain_timeout: service.drain_timeout.as_secs(),
-            traffic: moment.counters.as_ref().map(|counters| {
-                counters
-                    .services
-                    .get(&service.name)
-                    .copied()
-                    .unwrap_or_default()
-                    .into()
-            }),
+            traffic: moment
+                .counters
+                .as_ref()
+                .map(|counters| counters.services.get(&service.name).copied().unwrap_or_default().into()),
         })
         .collect()
 }
 
 /// `GET /api/v1/list`.
 pub fn list(moment: &Moment) -> List {
-    List {
-        services: services(moment),
-        pools: pool::pools(moment),
-    }
+    List { services: services(moment), pools: pool::pools(moment) }
 }
 
 /// `GET /api/v1/backends/H`: every backend of that name, also in pools that only drain it; `None` when nobody has it.
@@ -197,12 +112,7 @@ pub fn backends(moment: &Moment, name: &str, only: Option<&PoolName>) -> Option<
         .iter()
         .filter(|(pool, _)| wanted(pool))
         .filter_map(|(_, view)| {
-            Some(pool::backend(
-                moment,
-                view,
-                view.backends.get_key_value(name)?,
-                &counts,
-            ))
+            Some(pool::backend(moment, view, view.backends.get_key_value(name)?, &counts))
         })
         .collect();
     let leaving: Vec<_> = moment
@@ -237,10 +147,7 @@ pub fn drops(counters: &Counters) -> Drops {
         pins: counters
             .pins
             .iter()
-            .map(|(event, count)| PinCount {
-                event: (*event).to_owned(),
-                count: *count,
-            })
+            .map(|(event, count)| PinCount { event: (*event).to_owned(), count: *count })
             .collect(),
     }
 }

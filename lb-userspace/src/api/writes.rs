@@ -47,14 +47,8 @@ pub fn routes() -> Router<SocketState> {
     Router::new()
         .route("/api/v1/command", post(command))
         .route("/api/v1/config/reload", post(reload))
-        .route(
-            "/api/v1/config/test",
-            post(config_test).layer(DefaultBodyLimit::max(MAX_CONFIG)),
-        )
-        .route(
-            "/api/v1/config/diff",
-            post(config_diff).layer(DefaultBodyLimit::max(MAX_CONFIG)),
-        )
+        .route("/api/v1/config/test", post(config_test).layer(DefaultBodyLimit::max(MAX_CONFIG)))
+        .route("/api/v1/config/diff", post(config_diff).layer(DefaultBodyLimit::max(MAX_CONFIG)))
         .route("/api/v1/checks/run", post(check_now))
         .route("/api/v1/shutdown", post(shutdown))
 }
@@ -90,16 +84,12 @@ async fn reload(
 
 async fn config_test(State(state): State<SocketState>, body: Body<Candidate>) -> Answer<ReloadReport> {
     let Json(candidate) = body?;
-    Ok(Json(
-        within(PATIENCE, state.control.config_test(candidate)).await?,
-    ))
+    Ok(Json(within(PATIENCE, state.control.config_test(candidate)).await?))
 }
 
 async fn config_diff(State(state): State<SocketState>, body: Body<Candidate>) -> Answer<ReloadReport> {
     let Json(candidate) = body?;
-    Ok(Json(
-        within(PATIENCE, state.control.config_diff(candidate)).await?,
-    ))
+    Ok(Json(within(PATIENCE, state.control.config_diff(candidate)).await?))
 }
 
 async fn check_now(State(state): State<SocketState>, body: Body<Selector>) -> Answer<CheckRuns> {
@@ -120,7 +110,5 @@ async fn shutdown(
     } else {
         "lbd stops; the last tables forward on"
     };
-    Ok(Json(Done {
-        done: done.to_owned(),
-    }))
+    Ok(Json(Done { done: done.to_owned() }))
 }

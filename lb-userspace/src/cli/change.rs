@@ -89,55 +89,27 @@ fn parse_weight(text: &str) -> Result<NewWeight, String> {
     if text == "reset" {
         return Ok(NewWeight(None));
     }
-    let n: u32 = text
-        .parse()
-        .map_err(|_| format!("`{text}` is neither a number nor `reset`"))?;
-    Weight::try_from(n)
-        .map(|weight| NewWeight(Some(weight)))
-        .map_err(|error| error.to_string())
+    let n: u32 = text.parse().map_err(|_| format!("`{text}` is neither a number nor `reset`"))?;
+    Weight::try_from(n).map(|weight| NewWeight(Some(weight))).map_err(|error| error.to_string())
 }
 
 /// Runs `pool`.
 pub async fn pool(context: &Context, args: &PoolArgs) -> Result<(), Failure> {
     let change = Change::Pooled { pooled: Pooled::Yes };
-    carry_out(
-        context,
-        &args.common,
-        change,
-        args.wait.map(|limit| (Goal::Serving, limit)),
-    )
-    .await
+    carry_out(context, &args.common, change, args.wait.map(|limit| (Goal::Serving, limit))).await
 }
 
 /// Runs `depool`.
 pub async fn depool(context: &Context, args: &DepoolArgs) -> Result<(), Failure> {
-    let pooled = if args.inactive {
-        Pooled::Inactive
-    } else {
-        Pooled::No
-    };
+    let pooled = if args.inactive { Pooled::Inactive } else { Pooled::No };
     let goal = Goal::Drained { quiet: args.quiet };
-    carry_out(
-        context,
-        &args.common,
-        Change::Pooled { pooled },
-        args.wait.map(|limit| (goal, limit)),
-    )
-    .await
+    carry_out(context, &args.common, Change::Pooled { pooled }, args.wait.map(|limit| (goal, limit))).await
 }
 
 /// Runs `weight`.
 pub async fn weight(context: &Context, args: &WeightArgs) -> Result<(), Failure> {
-    let change = Change::Weight {
-        weight: args.weight.0,
-    };
-    carry_out(
-        context,
-        &args.common,
-        change,
-        args.wait.map(|limit| (Goal::Written, limit)),
-    )
-    .await
+    let change = Change::Weight { weight: args.weight.0 };
+    carry_out(context, &args.common, change, args.wait.map(|limit| (Goal::Written, limit))).await
 }
 
 /// `POOL/BACKEND` or `BACKEND` with `--pool`.
@@ -152,14 +124,9 @@ pub fn selector(host: &str, pool: Option<&PoolName>) -> Result<Selector, Failure
     if let (Some(a), Some(b)) = (&in_host, pool)
         && a != b
     {
-        return Err(Failure::Usage(format!(
-            "{host} and --pool {b} name two pools; give one"
-        )));
+        return Err(Failure::Usage(format!("{host} and --pool {b} name two pools; give one")));
     }
-    Ok(Selector {
-        backend,
-        pool: in_host.or_else(|| pool.cloned()),
-    })
+    Ok(Selector { backend, pool: in_host.or_else(|| pool.cloned()) })
 }
 
 async fn carry_out(
@@ -201,11 +168,7 @@ pub fn render(outcomes: &Outcomes, dry_run: bool) -> String {
                 (true, true) => ("would change", CALM),
                 (false, _) => ("unchanged", DIM),
             };
-            vec![
-                cell(outcome.backend.to_string()),
-                cell(word).style(style),
-                cell(&outcome.summary),
-            ]
+            vec![cell(outcome.backend.to_string()), cell(word).style(style), cell(&outcome.summary)]
         })
         .collect();
     columns(&rows, "")

@@ -36,10 +36,7 @@ pub async fn run(context: &Context, verb: &Verb) -> Result<(), Failure> {
     context.show(&runs, |runs| render(&runs.runs))?;
     match runs.runs.iter().filter(|run| !run.ok).count() {
         0 => Ok(()),
-        n => Err(Failure::refused(
-            format!("{n} of {} checks failed", runs.runs.len()),
-            "",
-        )),
+        n => Err(Failure::refused(format!("{n} of {} checks failed", runs.runs.len()), "")),
     }
 }
 
@@ -54,12 +51,11 @@ pub fn render(runs: &[CheckRun]) -> String {
             vec![
                 cell(format!("{}/{}", run.pool, run.backend)),
                 cell(&run.check),
-                if run.ok {
-                    cell("ok").style(GOOD)
-                } else {
-                    cell("failed").style(BAD)
-                },
-                cell(format!("{} in {}", run.detail, latency(run.latency))),
+                if run.ok { cell("ok").style(GOOD) } else { cell("failed").style(BAD) },
+                cell(match run.latency {
+                    Some(seconds) => format!("{} in {}", run.detail, latency(seconds)),
+                    None => run.detail.clone(),
+                }),
             ]
         })
         .collect();

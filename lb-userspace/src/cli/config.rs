@@ -52,11 +52,7 @@ pub async fn run(context: &Context, verb: &Verb) -> Result<(), Failure> {
     if context.format == Format::Json {
         return context.print_json(&report);
     }
-    let headline = if report.changes.is_empty() && !nothing.is_empty() {
-        nothing
-    } else {
-        done
-    };
+    let headline = if report.changes.is_empty() && !nothing.is_empty() { nothing } else { done };
     context.print(&render(&report, headline))
 }
 
@@ -75,12 +71,7 @@ fn read(file: Option<&Path>) -> Result<Candidate, Failure> {
             Failure::refused(text, "")
         }
     })?;
-    Ok(Candidate {
-        file: Some(CandidateFile {
-            name: path.display().to_string(),
-            text,
-        }),
-    })
+    Ok(Candidate { file: Some(CandidateFile { name: path.display().to_string(), text }) })
 }
 
 /// The report.

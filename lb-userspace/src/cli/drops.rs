@@ -28,9 +28,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
         return context.show(&drops, |drops| render(drops, None, args.all));
     }
     if context.format == Format::Json {
-        return Err(Failure::Usage(
-            "--watch is for people; poll `lbctl drops -o json` instead".into(),
-        ));
+        return Err(Failure::Usage("--watch is for people; poll `lbctl drops -o json` instead".into()));
     }
     loop {
         let begin = Instant::now();
@@ -59,11 +57,8 @@ pub fn render(now: &Drops, before: Option<(&Drops, Duration)>, all: bool) -> Str
             number(drop.packets.to_string()),
         ];
         if let Some((before, time)) = before {
-            let then = before
-                .reasons
-                .iter()
-                .find(|old| old.reason == drop.reason)
-                .map_or(0, |old| old.packets);
+            let then =
+                before.reasons.iter().find(|old| old.reason == drop.reason).map_or(0, |old| old.packets);
             let rate = drop.packets.saturating_sub(then) as f64 / time.as_secs_f64().max(0.001);
             row.push(number(short(rate)));
         }

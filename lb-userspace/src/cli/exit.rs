@@ -53,10 +53,7 @@ impl Failure {
 
     /// A refusal with help.
     pub fn refused(error: impl Into<String>, help: impl Into<String>) -> Self {
-        Self::Refused {
-            error: error.into(),
-            help: help.into(),
-        }
+        Self::Refused { error: error.into(), help: help.into() }
     }
 
     /// Says it on stderr.
@@ -94,24 +91,15 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let text = error.to_string();
         match error {
-            ClientError::Unreachable { help, .. } => Self::Unreachable {
-                error: text,
-                help: help.into(),
-            },
+            ClientError::Unreachable { help, .. } => Self::Unreachable { error: text, help: help.into() },
             ClientError::Odd(_) => Self::Unreachable {
                 error: text,
                 help: "are lbctl and lbd of the same version? `lbctl --version`, `lbd --version`".into(),
             },
             ClientError::Answer { status, body } => match status {
                 400 => Self::Usage(text),
-                404 => Self::NotFound {
-                    error: text,
-                    help: body.help,
-                },
-                503 => Self::Unreachable {
-                    error: text,
-                    help: body.help,
-                },
+                404 => Self::NotFound { error: text, help: body.help },
+                503 => Self::Unreachable { error: text, help: body.help },
                 _ => Self::refused(text, body.help),
             },
         }

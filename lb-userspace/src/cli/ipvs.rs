@@ -7,12 +7,8 @@ use crate::api::types::{Backend, Disposition, List, Pool, Protocol};
 
 /// The text.
 pub fn render(list: &List) -> String {
-    let slots: u64 = list
-        .pools
-        .iter()
-        .filter_map(|pool| pool.table.as_ref())
-        .map(|table| u64::from(table.slots))
-        .sum();
+    let slots: u64 =
+        list.pools.iter().filter_map(|pool| pool.table.as_ref()).map(|table| u64::from(table.slots)).sum();
     let mut out = format!(
         "IP Virtual Server version {} (lbd, slots={slots})\n\
          Prot LocalAddress:Port Scheduler Flags\n\
@@ -27,22 +23,14 @@ pub fn render(list: &List) -> String {
         let pool = list.pools.iter().find(|pool| pool.summary.name == service.pool);
         for address in &service.addresses {
             // Writing to a string cannot fail.
-            let _ = writeln!(
-                out,
-                "{protocol}  {} maglev",
-                SocketAddr::new(*address, service.port)
-            );
+            let _ = writeln!(out, "{protocol}  {} maglev", SocketAddr::new(*address, service.port));
             for b in pool.into_iter().flat_map(members) {
                 let _ = writeln!(
                     out,
                     "  -> {:<28} {:<7} {:<6} {:<10} {:<10}",
                     SocketAddr::new(b.address, service.port).to_string(),
                     "Route",
-                    if b.state == Disposition::Draining {
-                        0
-                    } else {
-                        b.weight
-                    },
+                    if b.state == Disposition::Draining { 0 } else { b.weight },
                     "-",
                     "-"
                 );

@@ -82,13 +82,7 @@ fn measure(before: &List, after: &List, seconds: f64) -> Rates {
         .filter_map(|(id, now)| {
             let then = before.get(&id)?;
             let per = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
-            Some((
-                id,
-                (
-                    per(now.connections, then.connections),
-                    per(now.packets, then.packets),
-                ),
-            ))
+            Some((id, (per(now.connections, then.connections), per(now.packets, then.packets))))
         })
         .collect()
 }
@@ -113,12 +107,7 @@ pub fn render(list: &List, rates: Option<&Rates>, wide: bool, now: u64) -> Strin
     }
     for pool in list.pools.iter().filter(|pool| pool.summary.services.is_empty()) {
         separate(&mut out);
-        let _ = writeln!(
-            out,
-            "{}  {}",
-            styled(BOLD, "POOL  of no service"),
-            pool_line(pool)
-        );
+        let _ = writeln!(out, "{}  {}", styled(BOLD, "POOL  of no service"), pool_line(pool));
         backends(&mut out, pool, rates, wide, now);
     }
     if out.is_empty() {
@@ -154,28 +143,11 @@ pub fn floor(total: u64, threshold: f64) -> u64 {
 
 fn pool_line(pool: &Pool) -> String {
     let s = &pool.summary;
-    let unit = if pool.threshold_by_weight {
-        " by weight"
-    } else {
-        ""
-    };
-    let table = pool
-        .table
-        .as_ref()
-        .map_or("-", |table| table.digest.get(..8).unwrap_or(&table.digest));
-    let up = format!(
-        "up {}/{}{unit} (floor {})",
-        s.up_and_enabled,
-        s.total,
-        floor(s.total, pool.threshold)
-    );
+    let unit = if pool.threshold_by_weight { " by weight" } else { "" };
+    let table = pool.table.as_ref().map_or("-", |table| table.digest.get(..8).unwrap_or(&table.digest));
+    let up = format!("up {}/{}{unit} (floor {})", s.up_and_enabled, s.total, floor(s.total, pool.threshold));
     let style = if s.can_depool { NONE } else { WARN };
-    format!(
-        "pool={}  {}  table {}",
-        plain(&s.name),
-        styled(style, &up),
-        plain(table)
-    )
+    format!("pool={}  {}  table {}", plain(&s.name), styled(style, &up), plain(table))
 }
 
 fn backends(out: &mut String, pool: &Pool, rates: Option<&Rates>, wide: bool, now: u64) {
@@ -207,11 +179,7 @@ fn backends(out: &mut String, pool: &Pool, rates: Option<&Rates>, wide: bool, no
         if wide {
             wide_cells(&mut row, b, share);
         }
-        row.extend([
-            check(b),
-            cell(age(since(b.since, now))),
-            cell(note(b, slots, now)).style(DIM),
-        ]);
+        row.extend([check(b), cell(age(since(b.since, now))), cell(note(b, slots, now)).style(DIM)]);
         rows.push(row);
     }
     out.push_str(&columns(&rows, "  -> "));
@@ -248,16 +216,12 @@ pub fn weight(b: &Backend) -> String {
 
 /// The check that says most: the first that fails, else the first.
 fn check(b: &Backend) -> Cell {
-    let shown = b
-        .checks
-        .iter()
-        .find(|check| check.up == Some(false))
-        .or_else(|| b.checks.first());
+    let shown = b.checks.iter().find(|check| check.up == Some(false)).or_else(|| b.checks.first());
     match shown.map(|check| (check, &check.last)) {
         None => cell("-"),
         Some((check, None)) => cell(format!("{} not run yet", check.name)).style(WARN),
         Some((check, Some(last))) if last.ok => {
-            cell(format!("{} ok in {}", check.name, latency(last.latency))).style(GOOD)
+            cell(format!("{} ok in {}", check.name, last.latency.map_or("-".into(), latency))).style(GOOD)
         }
         Some((check, Some(last))) => cell(format!("{}: {}", check.name, last.detail)).style(BAD),
     }
@@ -268,13 +232,8 @@ fn note(b: &Backend, slots: u32, now: u64) -> String {
     if let Some(share) = b.table
         && share.draining_slots > 0
     {
-        let quiet = share
-            .quiet_for
-            .map_or(String::new(), |quiet| format!(", quiet for {}", age(quiet)));
-        parts.push(format!(
-            "draining {}{quiet}",
-            percent(share.draining_slots, slots)
-        ));
+        let quiet = share.quiet_for.map_or(String::new(), |quiet| format!(", quiet for {}", age(quiet)));
+        parts.push(format!("draining {}{quiet}", percent(share.draining_slots, slots)));
     }
     if let Some(problem) = &b.next_hop_problem
         && b.pooled != Pooled::Inactive

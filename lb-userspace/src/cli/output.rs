@@ -33,23 +33,17 @@ pub struct Cell {
 
 /// A cell without style.
 pub fn cell(text: impl AsRef<str>) -> Cell {
-    Cell {
-        text: plain(text.as_ref()),
-        style: NONE,
-        right: false,
-    }
+    Cell { text: plain(text.as_ref()), style: NONE, right: false }
 }
 
 /// A number: aligned to the right.
 pub fn number(text: impl AsRef<str>) -> Cell {
-    Cell {
-        right: true,
-        ..cell(text)
-    }
+    Cell { right: true, ..cell(text) }
 }
 
 impl Cell {
     /// The same cell in a style.
+    #[must_use]
     pub fn style(self, style: Style) -> Self {
         Self { style, ..self }
     }
@@ -62,9 +56,7 @@ pub fn heading(names: &[&str]) -> Vec<Cell> {
 
 /// Text without control characters: what a server or a user wrote must not steer the operator's terminal.
 pub fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// The same, but line ends stay.
@@ -81,11 +73,7 @@ pub fn columns(rows: &[Vec<Cell>], indent: &str) -> String {
             *width = cell.text.width().max(*width);
         }
     }
-    let right = |column: usize| {
-        rows.last()
-            .and_then(|row| row.get(column))
-            .is_some_and(|cell| cell.right)
-    };
+    let right = |column: usize| rows.last().and_then(|row| row.get(column)).is_some_and(|cell| cell.right);
     let mut out = String::new();
     for row in rows {
         out.push_str(indent);

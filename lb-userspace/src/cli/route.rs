@@ -49,16 +49,13 @@ impl From<Transport> for Protocol {
 }
 
 fn parse_socket(text: &str) -> Result<SocketAddr, String> {
-    text.parse()
-        .map_err(|_| "an address with its port, as 198.51.100.7:40000 or [2001:db8::7]:40000".into())
+    text.parse().map_err(|_| "an address with its port, as 198.51.100.7:40000 or [2001:db8::7]:40000".into())
 }
 
 /// Runs it.
 pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     if args.src.is_ipv4() != args.dst.is_ipv4() {
-        return Err(Failure::Usage(
-            "source and destination are of different families".into(),
-        ));
+        return Err(Failure::Usage("source and destination are of different families".into()));
     }
     let ask = async |first: bool| -> Result<Route, Failure> {
         let path = format!(
@@ -105,15 +102,7 @@ pub fn render(args: &Args, routes: &[(&str, datapath::Route)]) -> String {
         let _ = writeln!(
             out,
             "{}",
-            styled(
-                BOLD,
-                &format!(
-                    "{} -> {} {}, {kind}",
-                    args.src,
-                    args.dst,
-                    Protocol::from(args.protocol)
-                )
-            )
+            styled(BOLD, &format!("{} -> {} {}, {kind}", args.src, args.dst, Protocol::from(args.protocol)))
         );
         walk(&mut out, route);
     }
@@ -160,13 +149,8 @@ fn walk(out: &mut String, route: &datapath::Route) {
                 "{} to {} {} {}",
                 styled(GOOD, "forward"),
                 or_nobody(&route.backend),
-                route
-                    .address
-                    .map_or_else(String::new, |address| format!("({address})")),
-                route
-                    .via
-                    .as_ref()
-                    .map_or_else(String::new, |via| format!("at {}", plain(via))),
+                route.address.map_or_else(String::new, |address| format!("({address})")),
+                route.via.as_ref().map_or_else(String::new, |via| format!("at {}", plain(via))),
             ),
         ),
         (reason, verdict) => {

@@ -35,9 +35,7 @@ fn kind(word: &str) -> Result<Kind, Failure> {
         "pool" => Ok(Kind::Pool),
         "service" | "virtual" | "vs" => Ok(Kind::Service),
         "backend" | "real" | "rs" | "server" | "host" => Ok(Kind::Backend),
-        _ => Err(Failure::Usage(format!(
-            "`{word}` is not one of pool, service, backend"
-        ))),
+        _ => Err(Failure::Usage(format!("`{word}` is not one of pool, service, backend"))),
     }
 }
 
@@ -61,16 +59,10 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
         && let Some(pool) = list.pools.iter().find(|pool| pool.summary.name == name)
     {
         found = true;
-        context.show(pool, |pool| {
-            render_pool(pool, &list, context.format == Format::Wide)
-        })?;
+        context.show(pool, |pool| render_pool(pool, &list, context.format == Format::Wide))?;
     }
     if wanted(Kind::Backend) && name.parse::<crate::model::BackendName>().is_ok() {
-        match context
-            .client
-            .get::<Backends>(&format!("/api/v1/backends/{name}"))
-            .await
-        {
+        match context.client.get::<Backends>(&format!("/api/v1/backends/{name}")).await {
             Ok(backends) => {
                 found = true;
                 context.show(&backends, |backends| render_backends(backends, &list, now()))?;
@@ -112,10 +104,7 @@ fn render_pool(pool: &Pool, list: &List, wide: bool) -> String {
     let only = List {
         services: Vec::new(),
         pools: vec![Pool {
-            summary: crate::api::types::PoolSummary {
-                services: Vec::new(),
-                ..pool.summary.clone()
-            },
+            summary: crate::api::types::PoolSummary { services: Vec::new(), ..pool.summary.clone() },
             ..pool.clone()
         }],
     };
@@ -124,13 +113,7 @@ fn render_pool(pool: &Pool, list: &List, wide: bool) -> String {
         .services
         .iter()
         .filter(|service| service.pool == pool.summary.name)
-        .map(|service| {
-            format!(
-                "{} ({})",
-                plain(&service.name),
-                list::endpoints(service).join(" ")
-            )
-        })
+        .map(|service| format!("{} ({})", plain(&service.name), list::endpoints(service).join(" ")))
         .collect();
     field(&mut out, "services", &services.join(", "));
     field(
@@ -139,11 +122,7 @@ fn render_pool(pool: &Pool, list: &List, wide: bool) -> String {
         &format!(
             "{}{}: {} of {} must stay up and enabled, {} are",
             pool.threshold,
-            if pool.threshold_by_weight {
-                " by weight"
-            } else {
-                ""
-            },
+            if pool.threshold_by_weight { " by weight" } else { "" },
             list::floor(pool.summary.total, pool.threshold),
             pool.summary.total,
             pool.summary.up_and_enabled
@@ -207,11 +186,7 @@ pub fn render_backends(backends: &Backends, list: &List, now: u64) -> String {
 
 fn render_backend(out: &mut String, b: &Backend, slots: u32, now: u64) {
     let _ = writeln!(out, "{}", styled(BOLD, &format!("backend {}/{}", b.pool, b.name)));
-    let why = if b.why.is_empty() {
-        String::new()
-    } else {
-        format!(": {}", plain(&b.why))
-    };
+    let why = if b.why.is_empty() { String::new() } else { format!(": {}", plain(&b.why)) };
     field(
         out,
         "state",
@@ -221,48 +196,25 @@ fn render_backend(out: &mut String, b: &Backend, slots: u32, now: u64) {
             age(since(b.since, now))
         ),
     );
-    field(
-        out,
-        "pooled",
-        &format!("{} (file: {})", b.pooled, b.configured_pooled),
-    );
-    field(
-        out,
-        "weight",
-        &format!("{} (file: {})", b.weight, b.configured_weight),
-    );
+    field(out, "pooled", &format!("{} (file: {})", b.pooled, b.configured_pooled));
+    field(out, "weight", &format!("{} (file: {})", b.weight, b.configured_weight));
     if let Some(o) = &b.overridden {
         field(out, "override", &plain(&override_text(o, now)));
     }
     field(out, "address", &b.address.to_string());
     match (&b.next_hop, &b.next_hop_problem) {
         (Some(hop), _) => {
-            let vlan = if hop.vlan == 0 {
-                String::new()
-            } else {
-                format!(", VLAN {}", hop.vlan)
-            };
+            let vlan = if hop.vlan == 0 { String::new() } else { format!(", VLAN {}", hop.vlan) };
             field(
                 out,
                 "next hop",
-                &format!(
-                    "{} by interface {}{vlan}, MTU {}",
-                    plain(&hop.mac),
-                    hop.ifindex,
-                    hop.mtu
-                ),
+                &format!("{} by interface {}{vlan}, MTU {}", plain(&hop.mac), hop.ifindex, hop.mtu),
             );
         }
-        (None, problem) => field(
-            out,
-            "next hop",
-            &styled(BAD, problem.as_deref().unwrap_or("not known")),
-        ),
+        (None, problem) => field(out, "next hop", &styled(BAD, problem.as_deref().unwrap_or("not known"))),
     }
     if let Some(share) = b.table {
-        let quiet = share
-            .quiet_for
-            .map_or("no packet yet".into(), |q| format!("last packet {} ago", age(q)));
+        let quiet = share.quiet_for.map_or("no packet yet".into(), |q| format!("last packet {} ago", age(q)));
         field(
             out,
             "table",
@@ -296,9 +248,9 @@ fn check_row(check: &Check) -> Vec<super::output::Cell> {
     };
     let last = check.last.as_ref().map_or("not run yet".into(), |last| {
         format!(
-            "{} in {}, {} ago, {} in a row; {} passed, {} failed",
+            "{}{}, {} ago, {} in a row; {} passed, {} failed",
             last.detail,
-            latency(last.latency),
+            last.latency.map_or_else(String::new, |seconds| format!(" in {}", latency(seconds))),
             age(whole_seconds(last.age)),
             last.streak,
             last.passes,
@@ -313,10 +265,7 @@ fn check_row(check: &Check) -> Vec<super::output::Cell> {
     ]
 }
 
-#[expect(
-    clippy::cast_sign_loss,
-    reason = "ages are not negative, and the cast saturates"
-)]
+#[expect(clippy::cast_sign_loss, reason = "ages are not negative, and the cast saturates")]
 const fn whole_seconds(seconds: f64) -> u64 {
     seconds as u64
 }

@@ -42,10 +42,7 @@ pub fn render(status: &Status, now: u64) -> String {
             plain(&a.driver)
         );
     }
-    let lag = status
-        .datapath
-        .wanted_revision
-        .saturating_sub(status.datapath.revision);
+    let lag = status.datapath.wanted_revision.saturating_sub(status.datapath.revision);
     if lag > 0 {
         let _ = writeln!(out, "  the kernel is {lag} revision(s) behind");
     }
@@ -61,9 +58,8 @@ pub fn render(status: &Status, now: u64) -> String {
     }
     let mut pools: Vec<_> = status.pools.iter().collect();
     pools.sort_by_key(|pool| std::cmp::Reverse(trouble(pool)));
-    let mut rows = vec![heading(&[
-        "POOL", "SERVING", "HELD", "DRAINING", "DOWN", "OUT", "SPARE", "SERVICES",
-    ])];
+    let mut rows =
+        vec![heading(&["POOL", "SERVING", "HELD", "DRAINING", "DOWN", "OUT", "SPARE", "SERVICES"])];
     for pool in pools {
         let bad = |n: u64| number(n.to_string()).style(if n > 0 { BAD } else { NONE });
         rows.push(vec![
@@ -78,11 +74,7 @@ pub fn render(status: &Status, now: u64) -> String {
             bad(pool.down),
             number(pool.out.to_string()),
             cell(if pool.can_depool { "yes" } else { "no" }).style(if pool.can_depool { NONE } else { WARN }),
-            cell(if pool.services.is_empty() {
-                "-".to_owned()
-            } else {
-                pool.services.join(" ")
-            }),
+            cell(if pool.services.is_empty() { "-".to_owned() } else { pool.services.join(" ") }),
         ]);
     }
     out.push('\n');
@@ -103,12 +95,7 @@ pub fn render(status: &Status, now: u64) -> String {
 
 /// Pools with the most trouble first; the order of names otherwise.
 fn trouble(pool: &PoolSummary) -> (bool, u64, u64, u64) {
-    (
-        pool.serving + pool.held == 0 && !pool.services.is_empty(),
-        pool.held,
-        pool.down,
-        pool.draining,
-    )
+    (pool.serving + pool.held == 0 && !pool.services.is_empty(), pool.held, pool.down, pool.draining)
 }
 
 /// `pooled=no by alice 4m10s ago: kernel upgrade, for 30m more`.

@@ -18,10 +18,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
             Some('d') => 86_400,
             _ => return Err(wrong()),
         };
-        seconds = n
-            .checked_mul(factor)
-            .and_then(|n| seconds.checked_add(n))
-            .ok_or_else(wrong)?;
+        seconds = n.checked_mul(factor).and_then(|n| seconds.checked_add(n)).ok_or_else(wrong)?;
         rest = unit.as_str();
     }
     if seconds == 0 {
@@ -100,17 +97,9 @@ mod tests {
         assert_eq!(seconds("90s"), Some(90));
         assert_eq!(seconds("1h30m"), Some(5_400));
         assert_eq!(seconds("1d"), Some(86_400));
-        for wrong in [
-            "",
-            "30",
-            "m",
-            "3x",
-            "-1s",
-            "0s",
-            "1é",
-            "99999999999999999999s",
-            "18446744073709551615d",
-        ] {
+        for wrong in
+            ["", "30", "m", "3x", "-1s", "0s", "1é", "99999999999999999999s", "18446744073709551615d"]
+        {
             assert_eq!(seconds(wrong), None, "{wrong}");
         }
     }

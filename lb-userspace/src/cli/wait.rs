@@ -62,11 +62,7 @@ pub fn judge(goal: Goal, now: &Backends, waited: Duration) -> Progress {
                     return Progress::Lost(format!("{id} was set to pooled={} meanwhile", b.pooled));
                 }
                 if !serves(b) {
-                    let why = if b.why.is_empty() {
-                        String::new()
-                    } else {
-                        format!(": {}", plain(&b.why))
-                    };
+                    let why = if b.why.is_empty() { String::new() } else { format!(": {}", plain(&b.why)) };
                     missing.push(format!("{id} is {}{why}", b.state));
                 }
             }
@@ -84,11 +80,7 @@ pub fn judge(goal: Goal, now: &Backends, waited: Duration) -> Progress {
             missing.extend(still_draining(&id, l.table, quiet, waited));
         }
     }
-    if missing.is_empty() {
-        Progress::Done
-    } else {
-        Progress::Waiting(missing)
-    }
+    if missing.is_empty() { Progress::Done } else { Progress::Waiting(missing) }
 }
 
 fn serves(b: &Backend) -> bool {
@@ -127,10 +119,7 @@ pub async fn run(client: &Client, selector: &Selector, goal: Goal, limit: Durati
                 match judge(goal, &now, begin.elapsed()) {
                     Progress::Done => return Ok(()),
                     Progress::Lost(why) => {
-                        return Err(Failure::refused(
-                            why,
-                            "somebody else changed it; see `lbctl status`",
-                        ));
+                        return Err(Failure::refused(why, "somebody else changed it; see `lbctl status`"));
                     }
                     Progress::Waiting(now) => missing = now,
                 }
@@ -155,11 +144,7 @@ pub async fn run(client: &Client, selector: &Selector, goal: Goal, limit: Durati
         let left = limit.saturating_sub(begin.elapsed());
         if left.is_zero() {
             return Err(Failure::refused(
-                format!(
-                    "not reached within {}: {}",
-                    age(limit.as_secs()),
-                    missing.join("; ")
-                ),
+                format!("not reached within {}: {}", age(limit.as_secs()), missing.join("; ")),
                 "the change itself stands; repeat the command with a longer --wait to wait on",
             ));
         }
@@ -177,12 +162,7 @@ fn say(said: &mut String, line: &str) {
 }
 
 fn total_packets(backends: &Backends) -> u64 {
-    backends
-        .backends
-        .iter()
-        .filter_map(|b| b.traffic)
-        .map(|traffic| traffic.packets)
-        .sum()
+    backends.backends.iter().filter_map(|b| b.traffic).map(|traffic| traffic.packets).sum()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
@@ -193,19 +173,17 @@ fn rate(packets: u64, time: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{fixture::Site, view};
+    use crate::api::{fixture::Site, moment::Moment, view};
 
     fn look(change: impl FnOnce(&mut Backends)) -> Backends {
         let site = Site::new();
-        let moment = view::Moment::with_counters(&site.sources);
+        let moment = Moment::with_counters(&site.sources);
         let mut backends = view::backends(&moment, "cp1002", None).unwrap();
         change(&mut backends);
         backends
     }
 
-    const DRAINED: Goal = Goal::Drained {
-        quiet: Duration::from_secs(60),
-    };
+    const DRAINED: Goal = Goal::Drained { quiet: Duration::from_mins(1) };
 
     fn share(backends: &mut Backends) -> &mut Share {
         backends.backends[0].table.as_mut().unwrap()
@@ -226,11 +204,8 @@ mod tests {
         let now = look(|b| share(b).quiet_for = Some(60));
         assert_eq!(judge(DRAINED, &now, Duration::ZERO), Progress::Done);
         let now = look(|b| share(b).quiet_for = None);
-        assert!(matches!(
-            judge(DRAINED, &now, Duration::from_secs(59)),
-            Progress::Waiting(_)
-        ));
-        assert_eq!(judge(DRAINED, &now, Duration::from_secs(60)), Progress::Done);
+        assert!(matches!(judge(DRAINED, &now, Duration::from_secs(59)), Progress::Waiting(_)));
+        assert_eq!(judge(DRAINED, &now, Duration::from_mins(1)), Progress::Done);
     }
 
     #[test]
@@ -239,18 +214,12 @@ mod tests {
             share(b).draining_slots = 0;
             b.wanted_revision += 1;
         });
-        assert!(matches!(
-            judge(DRAINED, &now, Duration::ZERO),
-            Progress::Waiting(_)
-        ));
+        assert!(matches!(judge(DRAINED, &now, Duration::ZERO), Progress::Waiting(_)));
         let now = look(|b| {
             share(b).draining_slots = 0;
             share(b).slots = 1;
         });
-        assert!(matches!(
-            judge(DRAINED, &now, Duration::ZERO),
-            Progress::Waiting(_)
-        ));
+        assert!(matches!(judge(DRAINED, &now, Duration::ZERO), Progress::Waiting(_)));
     }
 
     #[test]
@@ -258,10 +227,7 @@ mod tests {
         let now = look(|b| b.backends[0].state = Disposition::Serving);
         assert!(matches!(judge(DRAINED, &now, Duration::ZERO), Progress::Lost(_)));
         let now = look(|_| {});
-        assert!(matches!(
-            judge(Goal::Serving, &now, Duration::ZERO),
-            Progress::Lost(_)
-        ));
+        assert!(matches!(judge(Goal::Serving, &now, Duration::ZERO), Progress::Lost(_)));
     }
 
     #[test]
@@ -275,13 +241,7 @@ mod tests {
         };
         let judge = |now| judge(Goal::Serving, &now, Duration::ZERO);
         assert_eq!(judge(serving(9, Disposition::Serving)), Progress::Done);
-        assert!(matches!(
-            judge(serving(0, Disposition::Serving)),
-            Progress::Waiting(_)
-        ));
-        assert!(matches!(
-            judge(serving(9, Disposition::Held)),
-            Progress::Waiting(_)
-        ));
+        assert!(matches!(judge(serving(0, Disposition::Serving)), Progress::Waiting(_)));
+        assert!(matches!(judge(serving(9, Disposition::Held)), Progress::Waiting(_)));
     }
 }

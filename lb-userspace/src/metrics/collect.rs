@@ -6,20 +6,15 @@ use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricT
 
 use super::names::{self, Kind, Name};
 use crate::{
-    api::view::{Moment, alerts::STUCK_AFTER_SECONDS},
+    api::{moment::Moment, view::alerts::STUCK_AFTER_SECONDS},
     coordinator::snapshot::PoolView,
     health::Verdict,
     model::{BackendName, Disposition, PoolName, Pooled},
 };
 
 /// Every state, for `lb_backend_state`.
-const STATES: [Disposition; 5] = [
-    Disposition::Serving,
-    Disposition::Held,
-    Disposition::Draining,
-    Disposition::Down,
-    Disposition::Out,
-];
+const STATES: [Disposition; 5] =
+    [Disposition::Serving, Disposition::Held, Disposition::Draining, Disposition::Down, Disposition::Out];
 
 /// Samples by metric, in the order of their first sample.
 #[derive(Debug, Default)]
@@ -96,11 +91,7 @@ impl Samples {
 pub fn collect(moment: &Moment, samples: &mut Samples) {
     let snapshot = &moment.snapshot;
     samples.flag(&names::UP, &[], moment.snapshot_age() <= STUCK_AFTER_SECONDS);
-    samples.flag(
-        &names::INFO,
-        &[moment.about.version, &moment.about.abi.to_string()],
-        true,
-    );
+    samples.flag(&names::INFO, &[moment.about.version, &moment.about.abi.to_string()], true);
     traffic(moment, samples);
     for (name, pool) in &snapshot.pools {
         pool_samples(moment, name, pool, samples);
@@ -114,11 +105,7 @@ pub fn collect(moment: &Moment, samples: &mut Samples) {
     samples.count(&names::RELOADS, &["success"], snapshot.reloads.0);
     samples.count(&names::RELOADS, &["failure"], snapshot.reloads.1);
     samples.count(&names::DRIFT_REPAIRED, &[], moment.status.drift_repaired);
-    samples.count(
-        &names::REVISION_LAG,
-        &[],
-        snapshot.revision.saturating_sub(moment.status.revision),
-    );
+    samples.count(&names::REVISION_LAG, &[], snapshot.revision.saturating_sub(moment.status.revision));
     let overrides = snapshot
         .pools
         .values()
@@ -146,11 +133,7 @@ fn traffic(moment: &Moment, samples: &mut Samples) {
         samples.count(&names::BACKEND_CLOSES, &labels, count.closes);
     }
     for reason in &counters.reasons {
-        samples.count(
-            &names::PACKETS_STOPPED,
-            &[reason.reason, reason.verdict],
-            reason.packets,
-        );
+        samples.count(&names::PACKETS_STOPPED, &[reason.reason, reason.verdict], reason.packets);
     }
     for (event, count) in &counters.pins {
         samples.count(&names::PINS, &[event], *count);
@@ -162,31 +145,15 @@ fn pool_samples(moment: &Moment, name: &PoolName, pool: &PoolView, samples: &mut
     let count = |wanted: &dyn Fn(&crate::coordinator::snapshot::BackendView) -> bool| {
         pool.backends.values().filter(|b| wanted(b)).count() as u64
     };
-    samples.count(
-        &names::POOL_BACKENDS,
-        &labels,
-        count(&|b| b.pooled != Pooled::Inactive),
-    );
-    samples.count(
-        &names::POOL_UP_ENABLED,
-        &labels,
-        count(&|b| b.enabled() && b.up == Some(true)),
-    );
+    samples.count(&names::POOL_BACKENDS, &labels, count(&|b| b.pooled != Pooled::Inactive));
+    samples.count(&names::POOL_UP_ENABLED, &labels, count(&|b| b.enabled() && b.up == Some(true)));
     samples.count(&names::POOL_SERVING, &labels, count(&|b| b.in_pool()));
-    samples.count(
-        &names::POOL_HELD,
-        &labels,
-        count(&|b| b.disposition == Disposition::Held),
-    );
+    samples.count(&names::POOL_HELD, &labels, count(&|b| b.disposition == Disposition::Held));
     samples.flag(&names::POOL_CAN_DEPOOL, &labels, pool.can_depool);
     samples.add(&names::POOL_THRESHOLD, &labels, pool.threshold.fraction);
     samples.count(&names::POOL_COULD_NOT_DEPOOL, &labels, pool.could_not_depool);
     if let Some(status) = moment.status.pools.get(name) {
-        samples.count(
-            &names::POOL_SLOTS_IN_TRANSITION,
-            &labels,
-            u64::from(status.in_transition),
-        );
+        samples.count(&names::POOL_SLOTS_IN_TRANSITION, &labels, u64::from(status.in_transition));
     }
     for (backend, view) in &pool.backends {
         let labels = [name.as_str(), backend.as_str()];
@@ -219,17 +186,14 @@ fn checks(
             status.as_ref().is_some_and(|s| s.verdict == Some(Verdict::Up)),
         );
         let Some(status) = status else { continue };
-        samples.add(&names::CHECK_DURATION, &labels, status.latency.as_secs_f64());
+        if let Some(latency) = status.latency() {
+            samples.add(&names::CHECK_DURATION, &labels, latency.as_secs_f64());
+        }
         let [pool, backend, check] = labels;
-        samples.count(
-            &names::CHECK_RESULTS,
-            &[pool, backend, check, "pass"],
-            status.passes,
-        );
-        samples.count(
-            &names::CHECK_RESULTS,
-            &[pool, backend, check, "fail"],
-            status.failures,
-        );
+        for (result, count) in
+            [("pass", status.passes), ("fail", status.failures), ("not_done", status.not_done)]
+        {
+            samples.count(&names::CHECK_RESULTS, &[pool, backend, check, result], count);
+        }
     }
 }

@@ -2,9 +2,9 @@
 
 use super::{collect::Samples, names};
 use crate::{
-    api::{sources::CheckStatus, view::Moment},
+    api::moment::Moment,
     coordinator::snapshot::BackendView,
-    health::Verdict,
+    health::{CheckStatus, Verdict},
     model::{CheckKind, CheckSpec, CheckTarget, Disposition, Pooled},
 };
 
@@ -12,11 +12,7 @@ use crate::{
 pub fn collect(moment: &Moment, samples: &mut Samples) {
     for (name, pool) in &moment.snapshot.pools {
         let labels = [name.as_str()];
-        let servers: Vec<_> = pool
-            .backends
-            .iter()
-            .filter(|(_, b)| b.pooled != Pooled::Inactive)
-            .collect();
+        let servers: Vec<_> = pool.backends.iter().filter(|(_, b)| b.pooled != Pooled::Inactive).collect();
         let count =
             |wanted: &dyn Fn(&BackendView) -> bool| servers.iter().filter(|(_, b)| wanted(b)).count() as u64;
         samples.count(&names::PY_SERVERS, &labels, servers.len() as u64);
@@ -24,23 +20,14 @@ pub fn collect(moment: &Moment, samples: &mut Samples) {
         samples.count(&names::PY_UP, &labels, count(&|b| b.up == Some(true)));
         samples.count(&names::PY_POOLED, &labels, count(&|b| b.in_pool()));
         samples.flag(&names::PY_CAN_DEPOOL, &labels, pool.can_depool);
-        samples.count(
-            &names::PY_POOLED_DOWN,
-            &labels,
-            count(&|b| b.disposition == Disposition::Held),
-        );
+        samples.count(&names::PY_POOLED_DOWN, &labels, count(&|b| b.disposition == Disposition::Held));
         samples.add(&names::PY_THRESHOLD, &labels, pool.threshold.fraction);
         samples.count(&names::PY_COULD_NOT, &labels, pool.could_not_depool);
         for (host, view) in &servers {
             for (i, target) in view.checks.iter().enumerate() {
                 if let Some(status) = moment.checks.get(target) {
                     let monitor = monitor(&view.checks[..i], &target.spec);
-                    monitor_samples(
-                        [name.as_str(), host.as_str(), monitor],
-                        &target.spec,
-                        &status,
-                        samples,
-                    );
+                    monitor_samples([name.as_str(), host.as_str(), monitor], &target.spec, &status, samples);
                 }
             }
         }
@@ -56,13 +43,7 @@ fn monitor<'a>(before: &[CheckTarget], spec: &'a CheckSpec) -> &'a str {
         CheckKind::Tcp => None,
     };
     match word(&spec.kind) {
-        Some(pybal)
-            if !before
-                .iter()
-                .any(|earlier| word(&earlier.spec.kind) == Some(pybal)) =>
-        {
-            pybal
-        }
+        Some(pybal) if !before.iter().any(|earlier| word(&earlier.spec.kind) == Some(pybal)) => pybal,
         _ => &spec.name,
     }
 }
@@ -78,12 +59,12 @@ fn monitor_samples(labels: [&str; 3], spec: &CheckSpec, status: &CheckStatus, sa
         CheckKind::Https(http, _) => ("https", http),
         CheckKind::Tcp | CheckKind::Idle => return,
     };
+    let Some(latency) = status.latency() else { return };
     let [service, host, monitor] = labels;
-    let result = if status.ok { "successful" } else { "failed" };
     let url = format!("{scheme}://{}{}", http.host, http.path);
     samples.add(
         &names::PY_FETCH_DURATION,
-        &[service, host, monitor, result, &url],
-        status.latency.as_secs_f64(),
+        &[service, host, monitor, "successful", &url],
+        latency.as_secs_f64(),
     );
 }

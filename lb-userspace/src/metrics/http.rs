@@ -19,9 +19,10 @@ use axum::{
 use super::{page, pybal, scrape::Scraper};
 use crate::api::{
     error::ApiError,
+    moment::Moment,
     reads,
     sources::Sources,
-    view::{self, Moment, alerts::STUCK_AFTER_SECONDS},
+    view::{self, alerts::STUCK_AFTER_SECONDS},
 };
 
 /// The routes, with PyBal's metric names if wanted.
@@ -44,9 +45,7 @@ pub fn router(sources: &Sources, pybal_metrics: bool) -> Router {
 async fn read_only(request: Request, next: Next) -> Response {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = next.run(request).await;
-        response
-            .headers_mut()
-            .insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         return response;
     }
     let refusal = ApiError::new(
@@ -80,10 +79,7 @@ async fn readyz(State(sources): State<Sources>) -> Response {
     if sources.snapshot().ready {
         return "ok\n".into_response();
     }
-    (
-        StatusCode::SERVICE_UNAVAILABLE,
-        "starting: the first configuration is not in the kernel yet\n",
-    )
+    (StatusCode::SERVICE_UNAVAILABLE, "starting: the first configuration is not in the kernel yet\n")
         .into_response()
 }
 
@@ -105,10 +101,7 @@ async fn style() -> Response {
 }
 
 async fn pybal_answer(State(sources): State<Sources>, uri: Uri, headers: HeaderMap) -> Response {
-    let json = headers
-        .get_all(ACCEPT)
-        .iter()
-        .any(|value| value == "application/json");
+    let json = headers.get_all(ACCEPT).iter().any(|value| value == "application/json");
     let reply = pybal::answer(&sources.snapshot(), uri.path(), json);
     (
         StatusCode::from_u16(reply.status).unwrap_or(StatusCode::NOT_FOUND),

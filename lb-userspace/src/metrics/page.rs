@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use crate::api::{
+    moment::Moment,
     types::{Backend, List, Pool, Service, Severity, Status},
-    view::{self, Moment},
+    view,
 };
 
 /// The page's style sheet, a file of its own so that the page may forbid inline styles.
@@ -40,23 +41,19 @@ pub fn render(moment: &Moment, now: u64) -> String {
 
 fn head(out: &mut String, status: &Status, now: u64) {
     // Writing to a string cannot fail, here and below.
+    let interfaces: Vec<_> = status
+        .datapath
+        .attachments
+        .iter()
+        .map(|a| format!(", {} ({}, {})", escape(&a.interface), escape(&a.mode), escape(&a.driver)))
+        .collect();
     let _ = writeln!(
         out,
         "<h1>lbd {}</h1>\n<p>up {}, configuration {} old{}</p>",
         escape(&status.version),
         age(status.uptime),
         age(now.saturating_sub(status.config.loaded)),
-        status
-            .datapath
-            .attachments
-            .iter()
-            .map(|a| format!(
-                ", {} ({}, {})",
-                escape(&a.interface),
-                escape(&a.mode),
-                escape(&a.driver)
-            ))
-            .collect::<String>()
+        interfaces.concat(),
     );
     if status.alerts.is_empty() {
         out.push_str("<p class=\"ok\">all well</p>\n");
@@ -68,11 +65,7 @@ fn head(out: &mut String, status: &Status, now: u64) {
             Severity::Critical => "critical",
             Severity::Warning => "warning",
         };
-        let _ = writeln!(
-            out,
-            "<li><span class=\"{word}\">{word}</span> {}</li>",
-            escape(&alert.text)
-        );
+        let _ = writeln!(out, "<li><span class=\"{word}\">{word}</span> {}</li>", escape(&alert.text));
     }
     out.push_str("</ul>\n");
 }
@@ -81,13 +74,7 @@ fn service_section(out: &mut String, service: &Service, list: &List, now: u64) {
     let addresses: Vec<_> = service
         .addresses
         .iter()
-        .map(|address| {
-            format!(
-                "{}/{}",
-                std::net::SocketAddr::new(*address, service.port),
-                service.protocol
-            )
-        })
+        .map(|address| format!("{}/{}", std::net::SocketAddr::new(*address, service.port), service.protocol))
         .collect();
     let _ = writeln!(
         out,

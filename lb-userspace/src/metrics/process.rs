@@ -13,17 +13,10 @@ pub fn collect(started: SystemTime, samples: &mut Samples) {
             use nix::sys::time::TimeValLike;
             std::time::Duration::from_micros(t.num_microseconds().try_into().unwrap_or(0)).as_secs_f64()
         };
-        samples.add(
-            &names::PROCESS_CPU,
-            &[],
-            seconds(usage.user_time()) + seconds(usage.system_time()),
-        );
+        samples.add(&names::PROCESS_CPU, &[], seconds(usage.user_time()) + seconds(usage.system_time()));
     }
     if let Ok(status) = fs::read_to_string("/proc/self/status") {
-        for (key, name) in [
-            ("VmRSS:", &names::PROCESS_RESIDENT),
-            ("VmSize:", &names::PROCESS_VIRTUAL),
-        ] {
+        for (key, name) in [("VmRSS:", &names::PROCESS_RESIDENT), ("VmSize:", &names::PROCESS_VIRTUAL)] {
             if let Some(kib) = field(&status, key) {
                 samples.count(name, &[], kib.saturating_mul(1024));
             }
@@ -31,18 +24,12 @@ pub fn collect(started: SystemTime, samples: &mut Samples) {
     }
     if let Ok(entries) = fs::read_dir("/proc/self/fd") {
         // One of them is the directory being read.
-        samples.count(
-            &names::PROCESS_FDS,
-            &[],
-            (entries.count() as u64).saturating_sub(1),
-        );
+        samples.count(&names::PROCESS_FDS, &[], (entries.count() as u64).saturating_sub(1));
     }
     if let Ok((soft, _)) = getrlimit(Resource::RLIMIT_NOFILE) {
         samples.count(&names::PROCESS_MAX_FDS, &[], soft);
     }
-    let start = started
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0.0, |since| since.as_secs_f64());
+    let start = started.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     samples.add(&names::PROCESS_START, &[], start);
 }
 

@@ -5,7 +5,7 @@
 //! `/alerts` any further path is ignored. JSON is spaced as Python's `json.dumps` does. PyBal answers in the order of a hash table, so nobody
 //! can rely on an order; ours is that of the names. `/` is 404 in PyBal; here it is the status page.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
@@ -37,12 +37,7 @@ struct Server {
 
 impl From<&BackendView> for Server {
     fn from(b: &BackendView) -> Self {
-        Self {
-            pooled: b.in_pool(),
-            weight: b.weight.get(),
-            up: b.up == Some(true),
-            enabled: b.enabled(),
-        }
+        Self { pooled: b.in_pool(), weight: b.weight.get(), up: b.up == Some(true), enabled: b.enabled() }
     }
 }
 
@@ -65,10 +60,9 @@ pub fn answer(snapshot: &Snapshot, path: &str, json: bool) -> Reply {
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match segments.as_slice() {
         ["pools"] | ["pools", ""] => pools(snapshot, json),
-        ["pools", pool] | ["pools", pool, ""] => snapshot
-            .pools
-            .get(*pool)
-            .map_or_else(|| not_found(json), |pool| servers_of(pool, json)),
+        ["pools", pool] | ["pools", pool, ""] => {
+            snapshot.pools.get(*pool).map_or_else(|| not_found(json), |pool| servers_of(pool, json))
+        }
         ["pools", pool, host, ..] => servers(snapshot.pools.get(*pool))
             .find(|(name, _)| name.as_str() == *host)
             .map_or_else(|| not_found(json), |(_, backend)| server(backend, json)),
@@ -78,12 +72,8 @@ pub fn answer(snapshot: &Snapshot, path: &str, json: bool) -> Reply {
 }
 
 /// The servers PyBal would know: inactive ones it never hears of.
-fn servers<'a>(
-    pool: Option<&'a std::sync::Arc<PoolView>>,
-) -> impl Iterator<Item = (&'a BackendName, &'a BackendView)> {
-    pool.into_iter()
-        .flat_map(|pool| &pool.backends)
-        .filter(|(_, b)| b.pooled != Pooled::Inactive)
+fn servers(pool: Option<&Arc<PoolView>>) -> impl Iterator<Item = (&BackendName, &BackendView)> {
+    pool.into_iter().flat_map(|pool| &pool.backends).filter(|(_, b)| b.pooled != Pooled::Inactive)
 }
 
 fn pools(snapshot: &Snapshot, json: bool) -> Reply {
@@ -94,18 +84,14 @@ fn pools(snapshot: &Snapshot, json: bool) -> Reply {
     ok_text(names.join("\n") + "\n")
 }
 
-fn servers_of(pool: &std::sync::Arc<PoolView>, json: bool) -> Reply {
+fn servers_of(pool: &Arc<PoolView>, json: bool) -> Reply {
     if json {
-        let all: std::collections::BTreeMap<_, _> = servers(Some(pool))
-            .map(|(name, b)| (name.as_str(), Server::from(b)))
-            .collect();
+        let all: std::collections::BTreeMap<_, _> =
+            servers(Some(pool)).map(|(name, b)| (name.as_str(), Server::from(b))).collect();
         return ok_json(&all);
     }
-    ok_text(
-        servers(Some(pool))
-            .map(|(name, b)| format!("{name}:\t{}\n", state(b)))
-            .collect(),
-    )
+    let lines: Vec<_> = servers(Some(pool)).map(|(name, b)| format!("{name}:\t{}\n", state(b))).collect();
+    ok_text(lines.concat())
 }
 
 fn server(backend: &BackendView, json: bool) -> Reply {
@@ -136,12 +122,9 @@ fn alerts(snapshot: &Snapshot, json: bool) -> Reply {
             .map(|(name, _)| name.as_str())
             .collect();
         if !down.is_empty() {
-            critical.push(format!(
-                "{name}: Servers {} are marked down but pooled",
-                down.join(", ")
-            ));
+            critical.push(format!("{name}: Servers {} are marked down but pooled", down.join(", ")));
         } else if too_small(servers(Some(pool)).count(), pool.threshold.fraction) {
-            warning += &format!("Pool {name} is too small to allow depooling. ");
+            warning.extend(["Pool ", name.as_str(), " is too small to allow depooling. "]);
         }
     }
     let (status, word, msg) = if !critical.is_empty() {
@@ -158,31 +141,19 @@ fn alerts(snapshot: &Snapshot, json: bool) -> Reply {
 }
 
 fn not_found(json: bool) -> Reply {
-    let reply = if json {
-        ok_json(&NotFound { error: NOT_FOUND })
-    } else {
-        ok_text(NOT_FOUND.to_owned())
-    };
+    let reply = if json { ok_json(&NotFound { error: NOT_FOUND }) } else { ok_text(NOT_FOUND.to_owned()) };
     Reply { status: 404, ..reply }
 }
 
 fn ok_text(body: String) -> Reply {
-    Reply {
-        status: 200,
-        content_type: "text/plain",
-        body,
-    }
+    Reply { status: 200, content_type: "text/plain", body }
 }
 
 fn ok_json<T: Serialize>(value: &T) -> Reply {
     let mut body = Vec::new();
     let written = value.serialize(&mut Serializer::with_formatter(&mut body, Spaced));
     debug_assert!(written.is_ok(), "plain data always serializes");
-    Reply {
-        status: 200,
-        content_type: "application/json",
-        body: String::from_utf8_lossy(&body).into_owned(),
-    }
+    Reply { status: 200, content_type: "application/json", body: String::from_utf8_lossy(&body).into_owned() }
 }
 
 /// Undoes `%41`; whatever is wrong stays as it is and is not found.
@@ -191,9 +162,9 @@ fn decode(segment: &str) -> String {
     let mut rest = segment.as_bytes();
     while let [first, tail @ ..] = rest {
         let byte = match tail {
-            [high, low, ..] if *first == b'%' => std::str::from_utf8(&[*high, *low])
-                .ok()
-                .and_then(|hex| u8::from_str_radix(hex, 16).ok()),
+            [high, low, ..] if *first == b'%' => {
+                std::str::from_utf8(&[*high, *low]).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok())
+            }
             _ => None,
         };
         out.push(byte.unwrap_or(*first));

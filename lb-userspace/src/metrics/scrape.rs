@@ -10,7 +10,7 @@ use super::{
     collect::{self, Samples},
     compat, process,
 };
-use crate::api::{error::ApiError, sources::Sources, view::Moment};
+use crate::api::{error::ApiError, moment::Moment, sources::Sources};
 
 /// A result is good for so long.
 const FRESH: Duration = Duration::from_secs(1);
@@ -26,11 +26,7 @@ pub struct Scraper {
 impl Scraper {
     /// With PyBal's names too, if wanted.
     pub fn new(sources: Sources, pybal_names: bool) -> Self {
-        Self {
-            sources,
-            pybal_names,
-            latest: Mutex::default(),
-        }
+        Self { sources, pybal_names, latest: Mutex::default() }
     }
 
     /// The text format.
@@ -55,10 +51,7 @@ impl Scraper {
 
 fn failed(error: &dyn std::fmt::Display) -> ApiError {
     tracing::error!(%error, "metrics could not be collected");
-    ApiError::unavailable(
-        "the metrics could not be collected",
-        "`journalctl -u lbd` says more",
-    )
+    ApiError::unavailable("the metrics could not be collected", "`journalctl -u lbd` says more")
 }
 
 /// Collects and encodes.

@@ -26,16 +26,8 @@ async fn served() -> Served {
     let stop = CancellationToken::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve::tcp(
-        listener,
-        http::router(&site.sources, true),
-        stop.clone(),
-    ));
-    Served {
-        site,
-        address,
-        _stop: stop.drop_guard(),
-    }
+    tokio::spawn(serve::tcp(listener, http::router(&site.sources, true), stop.clone()));
+    Served { site, address, _stop: stop.drop_guard() }
 }
 
 struct Got {
@@ -55,16 +47,10 @@ impl Served {
 
     async fn request(&self, method: &str, path: &str, headers: &str) -> Got {
         let answer = self
-            .raw(&format!(
-                "{method} {path} HTTP/1.1\r\nhost: lb\r\nconnection: close\r\n{headers}\r\n"
-            ))
+            .raw(&format!("{method} {path} HTTP/1.1\r\nhost: lb\r\nconnection: close\r\n{headers}\r\n"))
             .await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        Got {
-            status: head[9..12].parse().unwrap(),
-            head: head.to_ascii_lowercase(),
-            body: body.to_owned(),
-        }
+        Got { status: head[9..12].parse().unwrap(), head: head.to_ascii_lowercase(), body: body.to_owned() }
     }
 
     async fn text(&self, path: &str) -> Got {
@@ -92,18 +78,10 @@ async fn pybals_pools_are_byte_for_byte() {
     for path in ["/pools", "/pools/"] {
         let got = served.text(path).await;
         assert_eq!((got.status, got.body.as_str()), (200, "dns_53_udp\ntext_80\n"));
-        assert!(
-            got.head.contains("\r\ncontent-type: text/plain\r\n"),
-            "{}",
-            got.head
-        );
+        assert!(got.head.contains("\r\ncontent-type: text/plain\r\n"), "{}", got.head);
         let got = served.json(path).await;
         assert_eq!(got.body, r#"["dns_53_udp", "text_80"]"#);
-        assert!(
-            got.head.contains("\r\ncontent-type: application/json\r\n"),
-            "{}",
-            got.head
-        );
+        assert!(got.head.contains("\r\ncontent-type: application/json\r\n"), "{}", got.head);
     }
 }
 
@@ -127,11 +105,7 @@ async fn pybals_servers_are_byte_for_byte_and_inactive_ones_unknown() {
 #[tokio::test]
 async fn pybals_server_has_four_keys_and_no_fifth() {
     let served = served().await;
-    for path in [
-        "/pools/text_80/cp1002",
-        "/pools/text_80/cp1002/",
-        "/pools/text_80/cp1002/x",
-    ] {
+    for path in ["/pools/text_80/cp1002", "/pools/text_80/cp1002/", "/pools/text_80/cp1002/x"] {
         assert_eq!(served.text(path).await.body, "disabled/up/not pooled\n");
         assert_eq!(
             served.json(path).await.body,
@@ -155,11 +129,7 @@ async fn what_pybal_does_not_know_is_404_in_its_words() {
         "/poolsx",
     ] {
         let got = served.text(path).await;
-        assert_eq!(
-            (got.status, got.body.as_str()),
-            (404, "The desired url was not found"),
-            "{path}"
-        );
+        assert_eq!((got.status, got.body.as_str()), (404, "The desired url was not found"), "{path}");
         let got = served.json(path).await;
         assert_eq!(got.body, r#"{"error": "The desired url was not found"}"#);
     }
@@ -168,24 +138,11 @@ async fn what_pybal_does_not_know_is_404_in_its_words() {
 #[tokio::test]
 async fn json_is_given_only_for_exactly_application_json() {
     let served = served().await;
-    for accept in [
-        "*/*",
-        "application/json, text/plain",
-        "application/json;q=1",
-        "Application/JSON",
-    ] {
-        let got = served
-            .request("GET", "/pools", &format!("accept: {accept}\r\n"))
-            .await;
+    for accept in ["*/*", "application/json, text/plain", "application/json;q=1", "Application/JSON"] {
+        let got = served.request("GET", "/pools", &format!("accept: {accept}\r\n")).await;
         assert_eq!(got.body, "dns_53_udp\ntext_80\n", "{accept}");
     }
-    let got = served
-        .request(
-            "GET",
-            "/pools",
-            "accept: text/html\r\naccept: application/json\r\n",
-        )
-        .await;
+    let got = served.request("GET", "/pools", "accept: text/html\r\naccept: application/json\r\n").await;
     assert_eq!(got.body, r#"["dns_53_udp", "text_80"]"#);
 }
 
@@ -228,10 +185,7 @@ async fn alerts_are_critical_then_warning_then_ok() {
         pool.backends.get_mut("d2").unwrap().pooled = Pooled::Inactive;
     });
     assert_eq!(served.text("/alerts").await.body, "OK - All pools are healthy");
-    assert_eq!(
-        served.json("/alerts").await.body,
-        r#"{"status": "ok", "msg": "All pools are healthy"}"#
-    );
+    assert_eq!(served.json("/alerts").await.body, r#"{"status": "ok", "msg": "All pools are healthy"}"#);
 }
 
 #[tokio::test]
@@ -263,30 +217,18 @@ async fn nothing_can_be_changed_over_tcp() {
 #[tokio::test]
 async fn the_apis_reads_are_there_and_its_unknown_paths_are_json() {
     let served = served().await;
-    assert!(
-        served
-            .text("/api/v1/status")
-            .await
-            .body
-            .starts_with("{\"version\":\"0.1.0\"")
-    );
+    assert!(served.text("/api/v1/status").await.body.starts_with("{\"version\":\"0.1.0\""));
     assert!(served.text("/api/v1/nope").await.body.contains("\"help\""));
 }
 
 #[tokio::test]
 async fn what_is_not_http_does_not_hurt_the_next_client() {
     let served = served().await;
-    for garbage in [
-        "\0\0\r\n\r\n",
-        "GET / HTTP/9.9\r\n\r\n",
-        "\x16\x03\x01\r\n\r\n",
-        "GET /%zz HTTP/1.1\r\nx\r\n\r\n",
-    ] {
+    for garbage in
+        ["\0\0\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "\x16\x03\x01\r\n\r\n", "GET /%zz HTTP/1.1\r\nx\r\n\r\n"]
+    {
         let answer = served.raw(garbage).await;
-        assert!(
-            answer.is_empty() || answer.starts_with("HTTP/1.1 400"),
-            "{answer}"
-        );
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
     }
     let long = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(70_000));
     let answer = served.raw(&long).await;
@@ -305,17 +247,10 @@ async fn livez_fails_when_the_coordinator_is_stuck_and_readyz_before_the_start()
     });
     let got = served.text("/livez").await;
     assert_eq!(got.status, 503);
-    assert!(
-        got.body.contains("has not published its state for 6 s"),
-        "{}",
-        got.body
-    );
+    assert!(got.body.contains("has not published its state for 6 s"), "{}", got.body);
     assert_eq!(served.text("/readyz").await.status, 503);
     let scraped = served.text("/metrics").await.body;
-    assert!(
-        scraped.contains("\nlb_up 0\n"),
-        "metrics work meanwhile, and say so"
-    );
+    assert!(scraped.contains("\nlb_up 0\n"), "metrics work meanwhile, and say so");
 }
 
 #[tokio::test]
@@ -325,10 +260,7 @@ async fn the_page_shows_the_state_and_lets_nobody_smuggle_markup_in() {
         pool.backends.get_mut("cp1003").unwrap().why = "<script>alert(1)</script>".into();
     });
     let got = served.text("/").await;
-    assert!(
-        got.head
-            .contains("content-security-policy: default-src 'none'; style-src 'self'")
-    );
+    assert!(got.head.contains("content-security-policy: default-src 'none'; style-src 'self'"));
     assert!(got.body.contains("<td>cp1002</td>") && got.body.contains("class=\"draining\""));
     assert!(got.body.contains("&lt;script&gt;") && !got.body.contains("<script"));
     assert_eq!(served.text("/style.css").await.body, super::page::STYLE);

@@ -1,8 +1,11 @@
 //! What needs an operator.
 
-use super::{Moment, pool};
+use super::pool;
 use crate::{
-    api::types::{Alert, Severity},
+    api::{
+        moment::Moment,
+        types::{Alert, Severity},
+    },
     coordinator::snapshot::PoolView,
     model::{Disposition, Pooled},
 };
@@ -14,10 +17,7 @@ pub const STUCK_AFTER_SECONDS: f64 = 5.0;
 const NAMES: usize = 5;
 
 /// Whether the pool can never spare a backend (PyBal: `N > 1 and N < N * t + 1`).
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "the formula is in floats, and no pool has 2^53 backends"
-)]
+#[expect(clippy::cast_precision_loss, reason = "the formula is in floats, and no pool has 2^53 backends")]
 pub fn too_small(n: usize, threshold: f64) -> bool {
     let n = n as f64;
     n > 1.0 && n < n * threshold + 1.0
@@ -39,24 +39,15 @@ pub fn alerts(moment: &Moment) -> Vec<Alert> {
     }
     let status = &moment.status;
     if let Some(problem) = &status.problem {
-        say(
-            Severity::Critical,
-            format!("the kernel's tables could not be written: {problem}"),
-        );
+        say(Severity::Critical, format!("the kernel's tables could not be written: {problem}"));
     }
     if status.attachments.is_empty() {
-        say(
-            Severity::Critical,
-            "the program is attached to no interface: nothing is forwarded".into(),
-        );
+        say(Severity::Critical, "the program is attached to no interface: nothing is forwarded".into());
     }
     for a in status.attachments.iter().filter(|a| a.mode == "generic") {
         say(
             Severity::Warning,
-            format!(
-                "{} runs in generic mode: it works, several times slower than native",
-                a.interface
-            ),
+            format!("{} runs in generic mode: it works, several times slower than native", a.interface),
         );
     }
     if status.drift_repaired > 0 {
@@ -75,10 +66,7 @@ pub fn alerts(moment: &Moment) -> Vec<Alert> {
         );
     }
     if !moment.snapshot.ready {
-        say(
-            Severity::Warning,
-            "starting: the first configuration is not in the kernel yet".into(),
-        );
+        say(Severity::Warning, "starting: the first configuration is not in the kernel yet".into());
     }
     for view in moment.snapshot.pools.values() {
         for (severity, text) in of_pool(view) {
@@ -96,13 +84,7 @@ fn of_pool(view: &PoolView) -> Vec<(Severity, String)> {
             .backends
             .iter()
             .filter(|(_, b)| b.disposition == state && b.pooled == Pooled::Yes)
-            .map(|(name, b)| {
-                if b.why.is_empty() {
-                    name.to_string()
-                } else {
-                    format!("{name} ({})", b.why)
-                }
-            })
+            .map(|(name, b)| if b.why.is_empty() { name.to_string() } else { format!("{name} ({})", b.why) })
             .collect();
         match all.len() {
             0 => None,
@@ -114,35 +96,22 @@ fn of_pool(view: &PoolView) -> Vec<(Severity, String)> {
     if summary.serving + summary.held == 0 && !view.services.is_empty() {
         found.push((
             Severity::Critical,
-            format!(
-                "pool {}: no backend serves, new connections are dropped",
-                view.name
-            ),
+            format!("pool {}: no backend serves, new connections are dropped", view.name),
         ));
     }
     if let Some(names) = named(Disposition::Held) {
         found.push((
             Severity::Critical,
-            format!(
-                "pool {}: failing but kept in by the depool threshold: {names}",
-                view.name
-            ),
+            format!("pool {}: failing but kept in by the depool threshold: {names}", view.name),
         ));
     }
     if let Some(names) = named(Disposition::Down) {
         found.push((Severity::Warning, format!("pool {}: down: {names}", view.name)));
     }
     if let Some(names) = named(Disposition::Out) {
-        found.push((
-            Severity::Warning,
-            format!("pool {}: wanted but out: {names}", view.name),
-        ));
+        found.push((Severity::Warning, format!("pool {}: wanted but out: {names}", view.name)));
     }
-    let n = view
-        .backends
-        .values()
-        .filter(|b| b.pooled != Pooled::Inactive)
-        .count();
+    let n = view.backends.values().filter(|b| b.pooled != Pooled::Inactive).count();
     if too_small(n, view.threshold.fraction) {
         found.push((
             Severity::Warning,

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Moment, unix};
+use super::unix;
 use crate::{
-    api::types::{
-        Backend, Check, CheckResult, Leaving, NextHop, OverrideInfo, Pool, PoolSummary, Share, Table,
+    api::{
+        moment::Moment,
+        types::{
+            Backend, Check, CheckResult, Leaving, NextHop, OverrideInfo, Pool, PoolSummary, Share, Table,
+        },
     },
     coordinator::snapshot::{BackendView, Override, PoolView},
     datapath::{BackendStatus, Count},
@@ -16,12 +19,7 @@ use crate::{
 /// Every pool in full.
 pub fn pools(moment: &Moment) -> Vec<Pool> {
     let counts = moment.backend_counts();
-    moment
-        .snapshot
-        .pools
-        .values()
-        .map(|view| pool(moment, view, &counts))
-        .collect()
+    moment.snapshot.pools.values().map(|view| pool(moment, view, &counts)).collect()
 }
 
 /// One pool in full.
@@ -38,11 +36,7 @@ pub fn pool(moment: &Moment, view: &PoolView, counts: &BTreeMap<&BackendId, Coun
             slots: status.slots,
             in_transition: status.in_transition,
         }),
-        members: view
-            .backends
-            .iter()
-            .map(|entry| backend(moment, view, entry, counts))
-            .collect(),
+        members: view.backends.iter().map(|entry| backend(moment, view, entry, counts)).collect(),
         leaving: leaving(moment, &view.name),
     }
 }
@@ -72,10 +66,7 @@ pub fn backend(
     (name, view): (&BackendName, &BackendView),
     counts: &BTreeMap<&BackendId, Count>,
 ) -> Backend {
-    let id = BackendId {
-        pool: pool.name.clone(),
-        backend: name.clone(),
-    };
+    let id = BackendId { pool: pool.name.clone(), backend: name.clone() };
     let status = moment.status.pools.get(&pool.name);
     Backend {
         pool: pool.name.to_string(),
@@ -100,10 +91,7 @@ pub fn backend(
         }),
         next_hop_problem: view.next_hop.as_ref().err().cloned(),
         table: status.map(|status| status.backends.get(name).copied().unwrap_or_default().into()),
-        traffic: moment
-            .counters
-            .as_ref()
-            .map(|_| counts.get(&id).copied().unwrap_or_default().into()),
+        traffic: moment.counters.as_ref().map(|_| counts.get(&id).copied().unwrap_or_default().into()),
     }
 }
 
@@ -127,18 +115,8 @@ pub fn leaving(moment: &Moment, pool: &PoolName) -> Vec<Leaving> {
 
 impl From<BackendStatus> for Share {
     fn from(status: BackendStatus) -> Self {
-        let BackendStatus {
-            slots,
-            draining_slots,
-            pins,
-            quiet_for,
-        } = status;
-        Self {
-            slots,
-            draining_slots,
-            pins,
-            quiet_for,
-        }
+        let BackendStatus { slots, draining_slots, pins, quiet_for } = status;
+        Self { slots, draining_slots, pins, quiet_for }
     }
 }
 
@@ -160,20 +138,20 @@ fn check(moment: &Moment, target: &CheckTarget) -> Check {
         name: target.spec.name.to_string(),
         kind: target.spec.kind.as_str().to_owned(),
         port: target.spec.port,
-        up: status
-            .as_ref()
-            .and_then(|status| status.verdict)
-            .map(|verdict| verdict == Verdict::Up),
-        last: status.map(|s| CheckResult {
-            ok: s.ok,
-            detail: s.detail,
-            latency: s.latency.as_secs_f64(),
-            age: moment.now.saturating_duration_since(s.when).as_secs_f64(),
-            streak: s.streak,
-            passes: s.passes,
-            failures: s.failures,
-            ups: s.ups,
-            downs: s.downs,
+        up: status.as_ref().and_then(|status| status.verdict).map(|verdict| verdict == Verdict::Up),
+        last: status.and_then(|s| {
+            Some(CheckResult {
+                ok: s.ok()?,
+                detail: s.text(),
+                latency: s.latency().map(|latency| latency.as_secs_f64()),
+                age: s.at_instant.map_or(0.0, |at| moment.now.saturating_duration_since(at).as_secs_f64()),
+                streak: s.streak,
+                passes: s.passes,
+                failures: s.failures,
+                not_done: s.not_done,
+                ups: s.ups,
+                downs: s.downs,
+            })
         }),
     }
 }
