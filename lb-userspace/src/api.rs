@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`types`] | the JSON, the same for both sides; keys are stable |
 //! | [`sources`] | what the server reads: snapshot, checks, data plane |
-//! | [`view`] | sources → JSON (pure) |
+//! | [`moment`] | one look at all of them |
+//! | [`view`] | a moment → JSON (pure) |
 //! | [`control`] | what the server asks the daemon to do |
 //! | [`reads`], [`writes`] | routes; only the socket has the second |
 //! | [`socket`] | the unix socket: made without a moment of wrong permissions |
@@ -15,6 +16,7 @@
 pub mod client;
 pub mod control;
 pub mod error;
+pub mod moment;
 pub mod peer;
 pub mod reads;
 pub mod serve;

@@ -86,7 +86,7 @@ impl Client {
         let exchange = self.exchange(method, path, body);
         let (status, body) = tokio::time::timeout(PATIENCE, exchange)
             .await
-            .map_err(|_| self.broken("it did not answer in time"))??;
+            .map_err(|_| self.broken(&"it did not answer in time"))??;
         if !status.is_success() {
             return Err(ClientError::Answer {
                 status: status.as_u16(),
@@ -107,7 +107,7 @@ impl Client {
     ) -> Result<(StatusCode, Bytes), ClientError> {
         let stream = UnixStream::connect(&self.path).await.map_err(|error| self.unreachable(&error))?;
         let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(error))?;
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(&error))?;
         let connection = tokio::spawn(connection);
         let request = Request::builder()
             .method(method)
@@ -116,12 +116,12 @@ impl Client {
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(|error| ClientError::Odd(error.to_string()))?;
-        let answer = sender.send_request(request).await.map_err(|error| self.broken(error))?;
+        let answer = sender.send_request(request).await.map_err(|error| self.broken(&error))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), MAX_ANSWER)
             .collect()
             .await
-            .map_err(|error| self.broken(error))?
+            .map_err(|error| self.broken(&error))?
             .to_bytes();
         connection.abort();
         Ok((status, body))
@@ -142,10 +142,10 @@ impl Client {
         ClientError::Unreachable { path: self.path.clone(), why, help }
     }
 
-    fn broken(&self, error: impl ToString) -> ClientError {
+    fn broken(&self, error: &dyn std::fmt::Display) -> ClientError {
         ClientError::Unreachable {
             path: self.path.clone(),
-            why: format!("the connection broke: {}", error.to_string()),
+            why: format!("the connection broke: {error}"),
             help: "Did it just stop or restart? systemctl status lbd",
         }
     }

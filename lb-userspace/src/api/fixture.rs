@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::lb::{
     api::{
         control::{Answer, Control, ControlError},
-        sources::{About, CheckBoard, CheckStatus, Sources},
+        sources::{About, CheckBoard, Sources},
         types::{Candidate, CheckRun, ReloadReport},
         writes::SocketState,
     },
@@ -27,7 +27,7 @@ use super::lb::{
         self, Attachment, BackendStatus, Count, Counters, PoolStatus, Probe, Reader, ReasonCount, Route,
         Status,
     },
-    health::Verdict,
+    health::{CheckStatus, Pass, Passed, ProbeError, Verdict},
     model::{
         BackendId, CheckKind, CheckSpec, CheckTarget, Combine, Disposition, Mac, NextHop, Pooled, Protocol,
         Service, Threshold, UdpClass, Weight,
@@ -151,8 +151,8 @@ pub(crate) fn snapshot() -> Snapshot {
             protocol,
             pool: pool.parse().unwrap(),
             udp_class: UdpClass::Dns,
-            idle: Duration::from_secs(300),
-            drain_timeout: Duration::from_secs(3600),
+            idle: Duration::from_mins(5),
+            drain_timeout: Duration::from_hours(1),
         };
         (name, Arc::new(service))
     };
@@ -267,17 +267,17 @@ impl CheckBoard for FakeBoard {
     fn get(&self, target: &CheckTarget) -> Option<CheckStatus> {
         let up = ![IpAddr::from([10, 64, 0, 3]), IpAddr::from([10, 64, 0, 12])].contains(&target.address)
             || &*target.spec.name == "idle";
+        let passed = Passed { pass: Pass::Connected, latency: Duration::from_millis(4) };
         Some(CheckStatus {
             verdict: Some(if up { Verdict::Up } else { Verdict::Down }),
-            ok: up,
-            detail: if up { "connected" } else { "connection refused" }.into(),
-            latency: Duration::from_millis(4),
-            when: self.born,
+            last: Some(if up { Ok(passed) } else { Err(ProbeError::Refused) }),
+            at_instant: Some(self.born),
             streak: 9,
             passes: 90,
             failures: if up { 1 } else { 9 },
             ups: 1,
             downs: u64::from(!up),
+            ..CheckStatus::default()
         })
     }
 }
@@ -459,7 +459,7 @@ impl Control for FakeDaemon {
             check: "tcp".into(),
             ok,
             detail: if ok { "connected" } else { "connection refused" }.into(),
-            latency: 0.004,
+            latency: ok.then_some(0.004),
         }]))
         .boxed()
     }

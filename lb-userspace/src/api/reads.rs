@@ -8,12 +8,7 @@ use axum::{
 };
 use serde::Deserialize;
 
-use super::{
-    error::ApiError,
-    sources::Sources,
-    types,
-    view::{self, Moment},
-};
+use super::{error::ApiError, moment::Moment, sources::Sources, types, view};
 use crate::{
     datapath::{Probe, Route},
     model::PoolName,

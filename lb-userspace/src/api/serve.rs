@@ -35,9 +35,9 @@ const MAX_HEAD: usize = 64 << 10;
 /// A head must be complete after so long; a kept-alive connection may idle as long.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// A request must be answered after so long, its body read included.
-const REQUEST_TIME: Duration = Duration::from_secs(60);
+const REQUEST_TIME: Duration = Duration::from_mins(1);
 /// A connection lives no longer.
-const LIFE: Duration = Duration::from_secs(300);
+const LIFE: Duration = Duration::from_mins(5);
 /// When stopping, requests under way have so long to end.
 const GRACE: Duration = Duration::from_secs(2);
 /// Connections at once, per listener. Further ones wait in the kernel's queue until one ends.

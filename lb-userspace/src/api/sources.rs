@@ -3,42 +3,28 @@
 use std::{
     fmt,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use tokio::sync::watch;
 
-use crate::{coordinator::snapshot::Snapshot, datapath::Reader, health::Verdict, model::CheckTarget};
-
-/// The latest result of one check, and the counts since it was set up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckStatus {
-    /// Verdict; `None` before the first.
-    pub verdict: Option<Verdict>,
-    /// The latest result.
-    pub ok: bool,
-    /// For people.
-    pub detail: String,
-    /// How long it took.
-    pub latency: Duration,
-    /// When it ended.
-    pub when: Instant,
-    /// Equal results in a row.
-    pub streak: u32,
-    /// Passes so far.
-    pub passes: u64,
-    /// Failures so far.
-    pub failures: u64,
-    /// Changes of the verdict to up, the first one included.
-    pub ups: u64,
-    /// Changes of the verdict to down, the first one included.
-    pub downs: u64,
-}
+use crate::{
+    coordinator::snapshot::Snapshot,
+    datapath::Reader,
+    health::{Board, CheckStatus},
+    model::CheckTarget,
+};
 
 /// The latest results of all checks.
 pub trait CheckBoard: Send + Sync + fmt::Debug {
-    /// The latest result of one; `None` before the first.
+    /// The status of one; `None` when it does not run.
     fn get(&self, target: &CheckTarget) -> Option<CheckStatus>;
+}
+
+impl CheckBoard for Board {
+    fn get(&self, target: &CheckTarget) -> Option<CheckStatus> {
+        Self::get(self, target)
+    }
 }
 
 /// What never changes while the daemon runs.

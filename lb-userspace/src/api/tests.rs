@@ -20,7 +20,7 @@ struct Served {
     client: Client,
     path: PathBuf,
     _dir: tempfile::TempDir,
-    _stop: DropGuard,
+    stop: DropGuard,
 }
 
 fn served() -> Served {
@@ -30,7 +30,7 @@ fn served() -> Served {
     let stop = CancellationToken::new();
     let bound = socket::bind(&path, None).unwrap();
     tokio::spawn(serve::socket(bound, serve::socket_router(site.socket_state(), None), stop.clone()));
-    Served { site, client: Client::new(&path), path, _dir: dir, _stop: stop.drop_guard() }
+    Served { site, client: Client::new(&path), path, _dir: dir, stop: stop.drop_guard() }
 }
 
 fn command(backend: &str, pooled: Pooled) -> Command {
@@ -178,8 +178,8 @@ async fn a_body_above_the_limit_is_refused() {
 async fn a_stopped_server_takes_its_socket_away() {
     let served = served();
     let _: Status = served.client.get("/api/v1/status").await.unwrap();
-    let Served { client, path, _stop, .. } = served;
-    drop(_stop);
+    let Served { client, path, stop, .. } = served;
+    drop(stop);
     while path.exists() {
         tokio::task::yield_now().await;
     }

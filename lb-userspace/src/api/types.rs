@@ -343,8 +343,8 @@ pub struct CheckResult {
     pub ok: bool,
     /// For people.
     pub detail: String,
-    /// Seconds it took.
-    pub latency: f64,
+    /// Seconds it took; `null` when it failed.
+    pub latency: Option<f64>,
     /// Seconds ago.
     pub age: f64,
     /// Equal results in a row.
@@ -353,6 +353,8 @@ pub struct CheckResult {
     pub passes: u64,
     /// Failures so far.
     pub failures: u64,
+    /// Checks this host could not do; they count neither way.
+    pub not_done: u64,
     /// Changes to up.
     pub ups: u64,
     /// Changes to down.
@@ -470,8 +472,8 @@ pub struct CheckRun {
     pub ok: bool,
     /// For people.
     pub detail: String,
-    /// Seconds it took.
-    pub latency: f64,
+    /// Seconds it took; `null` when it failed.
+    pub latency: Option<f64>,
 }
 
 /// Body of `POST /api/v1/shutdown`.

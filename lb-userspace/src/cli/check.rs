@@ -52,7 +52,10 @@ pub fn render(runs: &[CheckRun]) -> String {
                 cell(format!("{}/{}", run.pool, run.backend)),
                 cell(&run.check),
                 if run.ok { cell("ok").style(GOOD) } else { cell("failed").style(BAD) },
-                cell(format!("{} in {}", run.detail, latency(run.latency))),
+                cell(match run.latency {
+                    Some(seconds) => format!("{} in {}", run.detail, latency(seconds)),
+                    None => run.detail.clone(),
+                }),
             ]
         })
         .collect();

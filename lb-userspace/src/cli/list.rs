@@ -221,7 +221,7 @@ fn check(b: &Backend) -> Cell {
         None => cell("-"),
         Some((check, None)) => cell(format!("{} not run yet", check.name)).style(WARN),
         Some((check, Some(last))) if last.ok => {
-            cell(format!("{} ok in {}", check.name, latency(last.latency))).style(GOOD)
+            cell(format!("{} ok in {}", check.name, last.latency.map_or("-".into(), latency))).style(GOOD)
         }
         Some((check, Some(last))) => cell(format!("{}: {}", check.name, last.detail)).style(BAD),
     }

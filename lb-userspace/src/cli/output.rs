@@ -43,6 +43,7 @@ pub fn number(text: impl AsRef<str>) -> Cell {
 
 impl Cell {
     /// The same cell in a style.
+    #[must_use]
     pub fn style(self, style: Style) -> Self {
         Self { style, ..self }
     }

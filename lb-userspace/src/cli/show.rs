@@ -248,9 +248,9 @@ fn check_row(check: &Check) -> Vec<super::output::Cell> {
     };
     let last = check.last.as_ref().map_or("not run yet".into(), |last| {
         format!(
-            "{} in {}, {} ago, {} in a row; {} passed, {} failed",
+            "{}{}, {} ago, {} in a row; {} passed, {} failed",
             last.detail,
-            latency(last.latency),
+            last.latency.map_or_else(String::new, |seconds| format!(" in {}", latency(seconds))),
             age(whole_seconds(last.age)),
             last.streak,
             last.passes,

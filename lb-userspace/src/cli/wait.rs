@@ -173,17 +173,17 @@ fn rate(packets: u64, time: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{fixture::Site, view};
+    use crate::api::{fixture::Site, moment::Moment, view};
 
     fn look(change: impl FnOnce(&mut Backends)) -> Backends {
         let site = Site::new();
-        let moment = view::Moment::with_counters(&site.sources);
+        let moment = Moment::with_counters(&site.sources);
         let mut backends = view::backends(&moment, "cp1002", None).unwrap();
         change(&mut backends);
         backends
     }
 
-    const DRAINED: Goal = Goal::Drained { quiet: Duration::from_secs(60) };
+    const DRAINED: Goal = Goal::Drained { quiet: Duration::from_mins(1) };
 
     fn share(backends: &mut Backends) -> &mut Share {
         backends.backends[0].table.as_mut().unwrap()
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(judge(DRAINED, &now, Duration::ZERO), Progress::Done);
         let now = look(|b| share(b).quiet_for = None);
         assert!(matches!(judge(DRAINED, &now, Duration::from_secs(59)), Progress::Waiting(_)));
-        assert_eq!(judge(DRAINED, &now, Duration::from_secs(60)), Progress::Done);
+        assert_eq!(judge(DRAINED, &now, Duration::from_mins(1)), Progress::Done);
     }
 
     #[test]

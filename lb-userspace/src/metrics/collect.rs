@@ -6,7 +6,7 @@ use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricT
 
 use super::names::{self, Kind, Name};
 use crate::{
-    api::view::{Moment, alerts::STUCK_AFTER_SECONDS},
+    api::{moment::Moment, view::alerts::STUCK_AFTER_SECONDS},
     coordinator::snapshot::PoolView,
     health::Verdict,
     model::{BackendName, Disposition, PoolName, Pooled},
@@ -186,9 +186,14 @@ fn checks(
             status.as_ref().is_some_and(|s| s.verdict == Some(Verdict::Up)),
         );
         let Some(status) = status else { continue };
-        samples.add(&names::CHECK_DURATION, &labels, status.latency.as_secs_f64());
+        if let Some(latency) = status.latency() {
+            samples.add(&names::CHECK_DURATION, &labels, latency.as_secs_f64());
+        }
         let [pool, backend, check] = labels;
-        samples.count(&names::CHECK_RESULTS, &[pool, backend, check, "pass"], status.passes);
-        samples.count(&names::CHECK_RESULTS, &[pool, backend, check, "fail"], status.failures);
+        for (result, count) in
+            [("pass", status.passes), ("fail", status.failures), ("not_done", status.not_done)]
+        {
+            samples.count(&names::CHECK_RESULTS, &[pool, backend, check, result], count);
+        }
     }
 }

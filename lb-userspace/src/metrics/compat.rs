@@ -2,9 +2,9 @@
 
 use super::{collect::Samples, names};
 use crate::{
-    api::{sources::CheckStatus, view::Moment},
+    api::moment::Moment,
     coordinator::snapshot::BackendView,
-    health::Verdict,
+    health::{CheckStatus, Verdict},
     model::{CheckKind, CheckSpec, CheckTarget, Disposition, Pooled},
 };
 
@@ -59,12 +59,12 @@ fn monitor_samples(labels: [&str; 3], spec: &CheckSpec, status: &CheckStatus, sa
         CheckKind::Https(http, _) => ("https", http),
         CheckKind::Tcp | CheckKind::Idle => return,
     };
+    let Some(latency) = status.latency() else { return };
     let [service, host, monitor] = labels;
-    let result = if status.ok { "successful" } else { "failed" };
     let url = format!("{scheme}://{}{}", http.host, http.path);
     samples.add(
         &names::PY_FETCH_DURATION,
-        &[service, host, monitor, result, &url],
-        status.latency.as_secs_f64(),
+        &[service, host, monitor, "successful", &url],
+        latency.as_secs_f64(),
     );
 }

@@ -19,9 +19,10 @@ use axum::{
 use super::{page, pybal, scrape::Scraper};
 use crate::api::{
     error::ApiError,
+    moment::Moment,
     reads,
     sources::Sources,
-    view::{self, Moment, alerts::STUCK_AFTER_SECONDS},
+    view::{self, alerts::STUCK_AFTER_SECONDS},
 };
 
 /// The routes, with PyBal's metric names if wanted.

@@ -61,8 +61,8 @@ names! { OWN;
     PACKETS_STOPPED Counter "lb_packets_stopped_total" ["reason" "verdict"] "Packets that were not forwarded: passed to the kernel's stack, or dropped."
     PINS Counter "lb_pins_total" ["event"] "What happened to flows in slots in transition."
     CHECK_UP Gauge "lb_check_up" ["pool" "backend" "check"] "1 when the check says up, 0 when it says down or nothing yet."
-    CHECK_DURATION Gauge "lb_check_duration_seconds" ["pool" "backend" "check"] "Time the latest check took."
-    CHECK_RESULTS Counter "lb_check_results_total" ["pool" "backend" "check" "result"] "Results: pass or fail."
+    CHECK_DURATION Gauge "lb_check_duration_seconds" ["pool" "backend" "check"] "Time the latest check took; absent while it fails."
+    CHECK_RESULTS Counter "lb_check_results_total" ["pool" "backend" "check" "result"] "Results: pass, fail, or not_done when this host could not check at all."
     RELOAD_SUCCESSFUL Gauge "lb_config_last_reload_successful" [] "1 when the last configuration that was read is in force."
     RELOAD_TIMESTAMP Gauge "lb_config_last_reload_success_timestamp_seconds" [] "When the configuration in force was loaded."
     RELOADS Counter "lb_config_reloads_total" ["result"] "Reloads: success or failure."
@@ -91,7 +91,7 @@ names! { PYBAL;
     PY_DOWN_RESULTS Counter "pybal_monitor_down_results_total" ["service" "host" "monitor"] "Failures."
     PY_UP_TRANSITIONS Counter "pybal_monitor_up_transitions_total" ["service" "host" "monitor"] "Changes to up."
     PY_DOWN_TRANSITIONS Counter "pybal_monitor_down_transitions_total" ["service" "host" "monitor"] "Changes to down."
-    PY_FETCH_DURATION Gauge "pybal_monitor_proxyfetch_request_duration_seconds" ["service" "host" "monitor" "result" "url"] "Time of the latest fetch."
+    PY_FETCH_DURATION Gauge "pybal_monitor_proxyfetch_request_duration_seconds" ["service" "host" "monitor" "result" "url"] "Time of the latest fetch; absent while it fails."
     PY_BGP_ENABLED Gauge "pybal_bgp_enabled" [] "1 when BGP is on."
 }
 

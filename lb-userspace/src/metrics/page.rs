@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use crate::api::{
+    moment::Moment,
     types::{Backend, List, Pool, Service, Severity, Status},
-    view::{self, Moment},
+    view,
 };
 
 /// The page's style sheet, a file of its own so that the page may forbid inline styles.
@@ -40,18 +41,19 @@ pub fn render(moment: &Moment, now: u64) -> String {
 
 fn head(out: &mut String, status: &Status, now: u64) {
     // Writing to a string cannot fail, here and below.
+    let interfaces: Vec<_> = status
+        .datapath
+        .attachments
+        .iter()
+        .map(|a| format!(", {} ({}, {})", escape(&a.interface), escape(&a.mode), escape(&a.driver)))
+        .collect();
     let _ = writeln!(
         out,
         "<h1>lbd {}</h1>\n<p>up {}, configuration {} old{}</p>",
         escape(&status.version),
         age(status.uptime),
         age(now.saturating_sub(status.config.loaded)),
-        status
-            .datapath
-            .attachments
-            .iter()
-            .map(|a| format!(", {} ({}, {})", escape(&a.interface), escape(&a.mode), escape(&a.driver)))
-            .collect::<String>()
+        interfaces.concat(),
     );
     if status.alerts.is_empty() {
         out.push_str("<p class=\"ok\">all well</p>\n");

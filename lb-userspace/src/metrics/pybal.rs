@@ -5,7 +5,7 @@
 //! `/alerts` any further path is ignored. JSON is spaced as Python's `json.dumps` does. PyBal answers in the order of a hash table, so nobody
 //! can rely on an order; ours is that of the names. `/` is 404 in PyBal; here it is the status page.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
@@ -72,9 +72,7 @@ pub fn answer(snapshot: &Snapshot, path: &str, json: bool) -> Reply {
 }
 
 /// The servers PyBal would know: inactive ones it never hears of.
-fn servers<'a>(
-    pool: Option<&'a std::sync::Arc<PoolView>>,
-) -> impl Iterator<Item = (&'a BackendName, &'a BackendView)> {
+fn servers(pool: Option<&Arc<PoolView>>) -> impl Iterator<Item = (&BackendName, &BackendView)> {
     pool.into_iter().flat_map(|pool| &pool.backends).filter(|(_, b)| b.pooled != Pooled::Inactive)
 }
 
@@ -86,13 +84,14 @@ fn pools(snapshot: &Snapshot, json: bool) -> Reply {
     ok_text(names.join("\n") + "\n")
 }
 
-fn servers_of(pool: &std::sync::Arc<PoolView>, json: bool) -> Reply {
+fn servers_of(pool: &Arc<PoolView>, json: bool) -> Reply {
     if json {
         let all: std::collections::BTreeMap<_, _> =
             servers(Some(pool)).map(|(name, b)| (name.as_str(), Server::from(b))).collect();
         return ok_json(&all);
     }
-    ok_text(servers(Some(pool)).map(|(name, b)| format!("{name}:\t{}\n", state(b))).collect())
+    let lines: Vec<_> = servers(Some(pool)).map(|(name, b)| format!("{name}:\t{}\n", state(b))).collect();
+    ok_text(lines.concat())
 }
 
 fn server(backend: &BackendView, json: bool) -> Reply {
@@ -125,7 +124,7 @@ fn alerts(snapshot: &Snapshot, json: bool) -> Reply {
         if !down.is_empty() {
             critical.push(format!("{name}: Servers {} are marked down but pooled", down.join(", ")));
         } else if too_small(servers(Some(pool)).count(), pool.threshold.fraction) {
-            warning += &format!("Pool {name} is too small to allow depooling. ");
+            warning.extend(["Pool ", name.as_str(), " is too small to allow depooling. "]);
         }
     }
     let (status, word, msg) = if !critical.is_empty() {

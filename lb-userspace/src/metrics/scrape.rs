@@ -10,7 +10,7 @@ use super::{
     collect::{self, Samples},
     compat, process,
 };
-use crate::api::{error::ApiError, sources::Sources, view::Moment};
+use crate::api::{error::ApiError, moment::Moment, sources::Sources};
 
 /// A result is good for so long.
 const FRESH: Duration = Duration::from_secs(1);

@@ -1,8 +1,11 @@
 //! What needs an operator.
 
-use super::{Moment, pool};
+use super::pool;
 use crate::{
-    api::types::{Alert, Severity},
+    api::{
+        moment::Moment,
+        types::{Alert, Severity},
+    },
     coordinator::snapshot::PoolView,
     model::{Disposition, Pooled},
 };

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Moment, unix};
+use super::unix;
 use crate::{
-    api::types::{
-        Backend, Check, CheckResult, Leaving, NextHop, OverrideInfo, Pool, PoolSummary, Share, Table,
+    api::{
+        moment::Moment,
+        types::{
+            Backend, Check, CheckResult, Leaving, NextHop, OverrideInfo, Pool, PoolSummary, Share, Table,
+        },
     },
     coordinator::snapshot::{BackendView, Override, PoolView},
     datapath::{BackendStatus, Count},
@@ -136,16 +139,19 @@ fn check(moment: &Moment, target: &CheckTarget) -> Check {
         kind: target.spec.kind.as_str().to_owned(),
         port: target.spec.port,
         up: status.as_ref().and_then(|status| status.verdict).map(|verdict| verdict == Verdict::Up),
-        last: status.map(|s| CheckResult {
-            ok: s.ok,
-            detail: s.detail,
-            latency: s.latency.as_secs_f64(),
-            age: moment.now.saturating_duration_since(s.when).as_secs_f64(),
-            streak: s.streak,
-            passes: s.passes,
-            failures: s.failures,
-            ups: s.ups,
-            downs: s.downs,
+        last: status.and_then(|s| {
+            Some(CheckResult {
+                ok: s.ok()?,
+                detail: s.text(),
+                latency: s.latency().map(|latency| latency.as_secs_f64()),
+                age: s.at_instant.map_or(0.0, |at| moment.now.saturating_duration_since(at).as_secs_f64()),
+                streak: s.streak,
+                passes: s.passes,
+                failures: s.failures,
+                not_done: s.not_done,
+                ups: s.ups,
+                downs: s.downs,
+            })
         }),
     }
 }
