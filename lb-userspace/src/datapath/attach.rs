@@ -28,12 +28,7 @@ pub(super) struct Attached {
 }
 
 /// Attaches the program of `object` to `interface`, or puts it in place of the one that a predecessor attached there.
-pub(super) fn attach(
-    object: &Object,
-    interface: &str,
-    mode: XdpMode,
-    dir: &Path,
-) -> Result<Attached, Error> {
+pub(super) fn attach(object: &Object, interface: &str, mode: XdpMode, dir: &Path) -> Result<Attached, Error> {
     object.with_program(names::PROG_LB, |program| attach_program(program, interface, mode, dir))
 }
 
