@@ -100,14 +100,21 @@ pub(crate) fn ensure(workspace: &Workspace, purpose: For) -> Result<bool> {
     if steps.is_empty() {
         return Ok(false);
     }
-    let root = geteuid().is_root();
-    if !root || (steps.iter().any(Step::needs_apt) && !is_debian()) {
-        let because = if root { "this is not Debian" } else { "only root can install" };
-        let list: Vec<String> =
-            steps.iter().map(|s| format!("  {}        # {}", s.command(), s.why)).collect();
-        bail!("something is missing, and {because}. Type:\n{}", list.join("\n"));
+    let apt_needed = steps.iter().any(Step::needs_apt);
+    let obstacle = if apt_needed && !is_debian() {
+        Some("this is not Debian; find what brings the same")
+    } else if steps.iter().any(Step::needs_root) && !geteuid().is_root() {
+        Some("this is not root")
+    } else {
+        None
+    };
+    if let Some(obstacle) = obstacle {
+        let update = apt_needed.then(|| "  apt-get update".to_owned());
+        let steps = steps.iter().map(|s| format!("  {}        # {}", s.command(), s.why));
+        let list: Vec<String> = update.into_iter().chain(steps).collect();
+        bail!("something is missing, and {obstacle}. Type:\n{}", list.join("\n"));
     }
-    if steps.iter().any(Step::needs_apt) {
+    if apt_needed {
         println!("setup: apt-get update (packages are missing)");
         process::run(apt().arg("update").arg("-qq"))?;
     }
@@ -170,6 +177,10 @@ fn missing(purpose: For) -> Vec<Step> {
 impl Step {
     fn needs_apt(&self) -> bool {
         matches!(self.action, Action::Apt { .. })
+    }
+
+    fn needs_root(&self) -> bool {
+        !matches!(self.action, Action::Run(_))
     }
 
     /// What somebody would type.

@@ -1,12 +1,7 @@
 //! The real `lbd` in the balancer's namespace, and `lbctl` to talk to it.
 
 use std::{
-    fmt::Write as _,
-    fs,
-    os::unix::process::ExitStatusExt as _,
-    path::PathBuf,
-    process::{Command as Blocking, Stdio},
-    time::Duration,
+    fmt::Write as _, fs, os::unix::process::ExitStatusExt as _, path::PathBuf, process::Stdio, time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -24,10 +19,13 @@ use super::{
     cleanup::Ground,
     site::{BALANCER, FALL, Family, HOSTS, HTTP, HTTPS, INTERVAL, METRICS, POOL, SERVER_NAME, TIMEOUT},
 };
-use crate::{build::Built, process};
+use crate::build::Built;
 
 /// Until the daemon does what it was asked for.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Between two looks at the daemon's state.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// `lbd`, its configuration, and its command line.
 #[derive(Debug)]
@@ -123,7 +121,7 @@ impl Balancer {
     /// Reads the configuration again with another weight for one host; `None`: as at the start.
     pub(super) async fn reload(&mut self, weight: Option<(&str, u32)>) -> Result<()> {
         self.configure(weight)?;
-        self.ctl(&["config", "reload"])?;
+        self.ctl(&["config", "reload"]).await?;
         self.until("the reloaded weights are in force", |members| {
             members.iter().all(|member| Some(member.weight) == weight_of(&member.name, weight))
         })
@@ -132,8 +130,22 @@ impl Balancer {
     }
 
     /// Runs `lbctl`; what it prints.
-    pub(super) fn ctl(&self, words: &[&str]) -> Result<String> {
-        process::quietly(Blocking::new(&self.built.lbctl).arg("--socket").arg(self.socket()).args(words))
+    pub(super) async fn ctl(&self, words: &[&str]) -> Result<String> {
+        let command = words.join(" ");
+        let output = Command::new(&self.built.lbctl)
+            .arg("--socket")
+            .arg(self.socket())
+            .args(words)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .with_context(|| format!("lbctl {command}"))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            bail!("{}: lbctl {command}\n{}", output.status, said.trim_end());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// The command for an operator to type.
@@ -142,9 +154,9 @@ impl Balancer {
     }
 
     /// The pool's backends, as the daemon sees them.
-    pub(super) fn members(&self) -> Result<Vec<Member>> {
+    async fn members(&self) -> Result<Vec<Member>> {
         let list: List =
-            serde_json::from_str(&self.ctl(&["list", "-o", "json"])?).context("lbctl list -o json")?;
+            serde_json::from_str(&self.ctl(&["list", "-o", "json"]).await?).context("lbctl list -o json")?;
         let pool = list.pools.into_iter().find(|pool| pool.name == POOL);
         Ok(pool.with_context(|| format!("lbctl list shows no pool `{POOL}`"))?.members)
     }
@@ -157,7 +169,7 @@ impl Balancer {
     ) -> Result<Vec<Member>> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let answer = self.members();
+            let answer = self.members().await;
             if let Ok(members) = &answer
                 && satisfied(members)
             {
@@ -172,7 +184,7 @@ impl Balancer {
                 let last = answer.map_or_else(|e| format!("{e:#}"), |members| format!("{members:?}"));
                 bail!("not within {} s: {what}. {last}\n{}", PATIENCE.as_secs(), self.last_words());
             }
-            sleep(Duration::from_millis(20)).await;
+            sleep(LOOK).await;
         }
     }
 

@@ -29,7 +29,7 @@ pub(super) async fn view(site: &Site) -> Result<()> {
     loop {
         tick.tick().await;
         // A daemon that was stopped by hand is a thing to look at, too.
-        let list = site.balancer.ctl(&["list"]).unwrap_or_else(|error| format!("{error:#}\n"));
+        let list = site.balancer.ctl(&["list"]).await.unwrap_or_else(|error| format!("{error:#}\n"));
         let mut screen = format!("\x1b[H\x1b[2J{list}\n");
         for (family, load) in &loads {
             _ = writeln!(screen, "{}", load.look(|log| line(*family, log)));

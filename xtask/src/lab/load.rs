@@ -151,7 +151,7 @@ impl Log {
 
     /// Transfers that a host serves now, not older than `age`.
     pub(super) fn transfers_on(&self, host: &str, age: Duration) -> BTreeSet<u64> {
-        let oldest = now().saturating_sub(age.as_micros() as u64);
+        let oldest = now().saturating_sub(u64::try_from(age.as_micros()).unwrap_or(u64::MAX));
         self.under_way.iter().filter(|(_, (on, at))| on == host && *at >= oldest).map(|(id, _)| *id).collect()
     }
 
@@ -165,4 +165,55 @@ impl Log {
 /// A panic while adding cannot leave a log half changed.
 fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
     log.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::client::event::Via;
+
+    fn short(id: u64, start: u64, end: u64) -> Event {
+        Event::Ended(Request {
+            id,
+            kind: Kind::Short,
+            via: Via::Http,
+            host: None,
+            opened: true,
+            start,
+            end,
+            error: None,
+        })
+    }
+
+    #[test]
+    fn a_transfer_is_under_way_until_it_ends() {
+        let mut log = Log::default();
+        let began = |id, host: &str, at| Event::Began { id, host: host.to_owned(), at };
+        log.add(began(1, "b1", now()));
+        log.add(began(2, "b1", 5));
+        log.add(began(3, "b2", now()));
+        assert_eq!(log.transfers_on("b1", Duration::MAX), BTreeSet::from([1, 2]));
+        assert_eq!(log.transfers_on("b1", Duration::from_secs(5)), BTreeSet::from([1]));
+        log.add(short(1, 1, 2));
+        assert_eq!(log.transfers_on("b1", Duration::MAX), BTreeSet::from([2]));
+    }
+
+    #[test]
+    fn requests_count_from_their_beginning_also_when_told_out_of_order() {
+        let mut log = Log::default();
+        for (id, start, end) in [(1, 10, 20), (2, 30, 60), (3, 40, 50), (4, 5, 55)] {
+            log.add(short(id, start, end));
+        }
+        let ids: BTreeSet<u64> = log.short_since(30).map(|r| r.id).collect();
+        assert_eq!(ids, BTreeSet::from([2, 3]));
+    }
+
+    #[test]
+    fn what_is_forgotten_stays_in_the_sums() {
+        let mut log = Log::default();
+        log.add(short(1, 1, 2));
+        log.add(short(2, 3, 4));
+        log.forget_before(3);
+        assert_eq!((log.requests.len(), log.total, log.failed), (1, 2, 0));
+    }
 }

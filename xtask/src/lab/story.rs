@@ -25,6 +25,7 @@ const GRACE: Duration = Duration::from_millis(250);
 /// A transfer lasts 12 s. One that is younger than this at a depool has most of its life before it.
 const YOUNG: Duration = Duration::from_secs(5);
 const TRANSFER_PATIENCE: Duration = Duration::from_secs(45);
+const REASON: &str = "the lab's story";
 
 /// The host that is depooled by hand: the one with most connections.
 const DEPOOLED: Host = HOSTS[2];
@@ -97,7 +98,7 @@ impl Story<'_> {
             .await?;
         let asked = self.begin("depool under load");
         let transfers = self.load.look(|log| log.transfers_on(host, Duration::MAX));
-        self.site.balancer.ctl(&["depool", host, "--reason", "the lab's story"])?;
+        self.site.balancer.ctl(&["depool", host, "--reason", REASON]).await?;
         let out = now() + GRACE.as_micros() as u64;
         self.load.until_new(SOME, out).await?;
         self.load
@@ -134,8 +135,20 @@ impl Story<'_> {
             self.problem(format!("{broken} transfers on {host} broke"));
         }
 
+        // The same command again, and it returns when the host carries no more connections.
+        let waited = now();
+        self.site.balancer.ctl(&["depool", host, "--reason", REASON, "--wait=45s"]).await?;
+        let still = self.load.look(|log| log.transfers_on(host, Duration::MAX).len());
+        self.saw(format!(
+            "`lbctl depool {host} --wait` returned {} ms after the last of them",
+            (now() - waited) / 1000
+        ));
+        if still > 0 {
+            self.problem(format!("`lbctl depool {host} --wait` returned while {still} transfers went on"));
+        }
+
         let back = self.begin("pool it again");
-        self.site.balancer.ctl(&["pool", host])?;
+        self.site.balancer.ctl(&["pool", host]).await?;
         self.load
             .until(&format!("new connections to {host}"), TRANSFER_PATIENCE, |log| served(log, host, back))
             .await?;
@@ -291,7 +304,7 @@ pub(super) async fn show(site: &Site) -> Result<()> {
     }
     for words in commands {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        println!("\n$ lbctl {}\n{}", words.join(" "), site.balancer.ctl(&words)?.trim_end());
+        println!("\n$ lbctl {}\n{}", words.join(" "), site.balancer.ctl(&words).await?.trim_end());
     }
     let address: std::net::SocketAddr = super::site::METRICS.parse()?;
     let metrics = super::get(super::site::BALANCER, address.ip(), address.port(), "/metrics")

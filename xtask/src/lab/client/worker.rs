@@ -26,7 +26,9 @@ use crate::lab::site::OBJECTS;
 /// Workers of each kind. Enough for every host to have some of each, little enough for two cores.
 const SHORT: usize = 6;
 const KEEPALIVE: usize = 9;
-const TRANSFERS: usize = 5;
+const TRANSFERS: usize = 6;
+/// From the first transfer of a kind to the next one.
+const TRANSFER_DELAY: Duration = Duration::from_millis(700);
 /// Between two requests of a worker.
 const SHORT_PAUSE: Duration = Duration::from_millis(15);
 const KEEPALIVE_PAUSE: Duration = Duration::from_millis(40);
@@ -66,8 +68,8 @@ pub(super) async fn run(target: IpAddr, tls: Arc<ClientConfig>) -> Result<()> {
         workers.spawn(worker.clone().keepalive(Via::ALL[n % 3]));
     }
     for n in 0..TRANSFERS {
-        // Spread over a transfer's time, so that some are young and some are old at any moment.
-        let delay = Duration::from_secs(12) * n as u32 / TRANSFERS as u32;
+        // Not all in step, so that each event meets transfers of several ages; soon, so that the first one does.
+        let delay = TRANSFER_DELAY * n as u32;
         workers.spawn(worker.clone().transfer(Kind::Download, Via::ALL[n % 3], delay));
         workers.spawn(worker.clone().transfer(Kind::Upload, Via::ALL[(n + 1) % 3], delay));
     }
