@@ -5,7 +5,6 @@
 //! by the last tables, unless detaching was asked for.
 
 mod args;
-mod checks;
 mod control;
 mod run;
 mod telemetry;

@@ -123,8 +123,8 @@ impl Levers {
             .filter_map(|(pool, backend, target)| {
                 let (_, result) = results.iter().find(|(t, _)| *t == target)?;
                 let (ok, detail, latency) = match result {
-                    Ok(passed) => (true, passed.pass.to_string(), passed.latency.as_secs_f64()),
-                    Err(e) => (false, e.to_string(), 0.0),
+                    Ok(passed) => (true, passed.pass.to_string(), Some(passed.latency.as_secs_f64())),
+                    Err(e) => (false, e.to_string(), None),
                 };
                 Some(CheckRun { pool, backend, check: target.spec.name.to_string(), ok, detail, latency })
             })

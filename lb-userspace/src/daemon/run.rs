@@ -1,7 +1,7 @@
 //! From start to end.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::BTreeSet,
     net::IpAddr,
     sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime},
@@ -20,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     args::Args,
-    checks::Checks,
     control::{Ending, Levers},
 };
 use crate::{
@@ -39,7 +38,7 @@ use crate::{
     },
     health::{Checker, HealthEvent},
     metrics,
-    model::{CheckTarget, Config},
+    model::Config,
     neighbour::{NeighbourEvent, Watcher},
 };
 
@@ -109,7 +108,6 @@ async fn serve(args: &Args, config: Arc<Config>, engine: Engine) -> Result<Endin
 
     let (health_sender, health) = mpsc::channel::<HealthEvent>(HEALTH_QUEUE);
     let (neighbour_sender, neighbours) = mpsc::channel::<NeighbourEvent>(NEIGHBOUR_QUEUE);
-    let targets = watch::Sender::new(HashSet::<CheckTarget>::new());
     let addresses = watch::Sender::new(BTreeSet::<IpAddr>::new());
     let desired = watch::Sender::new(Arc::<Desired>::default());
 
@@ -117,6 +115,7 @@ async fn serve(args: &Args, config: Arc<Config>, engine: Engine) -> Result<Endin
     let watcher = Watcher::spawn(addresses.subscribe(), neighbour_sender, stop.clone())
         .context("watching the kernel's neighbours")?;
 
+    let follower = checker.clone();
     let store = Store::new(&global.state_dir);
     let overrides = store.load(SystemTime::now());
     let now = Now { instant: Instant::now(), wall: SystemTime::now() };
@@ -127,12 +126,17 @@ async fn serve(args: &Args, config: Arc<Config>, engine: Engine) -> Result<Endin
         state,
         store,
         Inputs { health, neighbours, status: engine.status() },
-        Outputs { targets: targets.clone(), addresses, desired: desired.clone(), snapshot },
+        Outputs {
+            targets: Box::new(move |targets| follower.set_targets(targets)),
+            addresses,
+            desired: desired.clone(),
+            snapshot,
+        },
     );
 
     let sources = Sources {
         snapshot: latest.clone(),
-        checks: Arc::new(Checks(checker.board())),
+        checks: Arc::new(checker.board()),
         datapath: engine.reader(),
         about: About {
             version: env!("CARGO_PKG_VERSION"),
@@ -152,15 +156,6 @@ async fn serve(args: &Args, config: Arc<Config>, engine: Engine) -> Result<Endin
         end,
     });
 
-    let mut wanted = targets.subscribe();
-    let follower = checker.clone();
-    tasks.spawn(async move {
-        while wanted.changed().await.is_ok() {
-            let targets = wanted.borrow_and_update().clone();
-            follower.set_targets(&targets);
-        }
-        "the checks' targets"
-    });
     let coordinator_stop = CancellationToken::new();
     let coordinator = tokio::spawn(coordinator.run(coordinator_stop.clone()));
     let (engine_failed, mut engine_failure) = oneshot::channel();
@@ -227,7 +222,7 @@ async fn serve(args: &Args, config: Arc<Config>, engine: Engine) -> Result<Endin
         if let Err(e) = coordinator.await {
             tracing::error!(error = %e, "the coordinator ended badly");
         }
-        drop((targets, desired));
+        drop(desired);
         while let Some(ended) = tasks.join_next().await {
             if let Err(e) = ended {
                 tracing::error!(error = %e, "a task ended badly");
