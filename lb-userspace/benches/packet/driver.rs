@@ -38,6 +38,23 @@ pub(crate) struct Case {
     pub(crate) windows: Vec<f64>,
 }
 
+impl Case {
+    /// A case with one flow to one service.
+    pub(crate) fn new(name: &'static str, frame: Vec<u8>, target: Target, action: u32) -> Self {
+        Self { name, frame, target, flows: 1, services: 1, action, windows: Vec::new() }
+    }
+
+    /// With so many flows, a power of two.
+    pub(crate) fn flows(self, flows: u64) -> Self {
+        Self { flows, ..self }
+    }
+
+    /// With so many destination addresses, a power of two.
+    pub(crate) fn services(self, services: u64) -> Self {
+        Self { services, ..self }
+    }
+}
+
 /// A program under test.
 pub(crate) enum Target {
     /// One of the harness object.
@@ -109,11 +126,11 @@ impl Harness {
         ] {
             self.state.word(field).store(value, Ordering::Relaxed);
         }
-        let fd: &ProgramFd = match &case.target {
-            Target::Own(name) => xdp(&mut self.ebpf, name)?.fd()?,
+        let fd: ProgramFd = match &case.target {
+            Target::Own(name) => xdp(&mut self.ebpf, name)?.fd()?.try_clone()?,
             Target::Ours(world) => world.program()?,
         };
-        self.targets.set(0, fd, 0).context("setting the program under test")?;
+        self.targets.set(0, &fd, 0).context("setting the program under test")?;
         let program = xdp(&mut self.ebpf, if v6 { "bench_v6" } else { "bench_v4" })?;
         let repeat = u32::try_from(warm_up + PACKETS + 1)?;
         let mut out = vec![0; case.frame.len() + 64];

@@ -1,154 +1,224 @@
-//! The worlds that packets are measured in.
+//! The worlds that packets are measured in: the real tables, written by the product's own code.
 
-use std::{rc::Rc, sync::atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use aya::programs::ProgramFd;
 use etherparse::PacketBuilder;
-use lb_common::{
-    hash::HashKey,
-    names,
-    service::{Key4, Key6},
+use lb_common::{hash::HashKey, names, slot::SLOTS_PER_LINE};
+use lb_userspace::{
+    datapath::{
+        Desired, DesiredBackend, DesiredPool, DesiredService, mapped::Mapped, object::Object, tables::Tables,
+    },
+    model::{BackendName, Disposition, Limits, Mac, NextHop, PoolName, Protocol, UdpClass, Vip},
 };
-use lb_userspace::{datapath::object::Object, model::Limits};
 
 use crate::{
     driver::{Case, Target},
     report::Rebuild,
 };
 
+/// XDP actions.
 const PASS: u32 = 2;
 const TX: u32 = 3;
+/// Slots of a full-size pool.
+const SLOTS: u32 = 65_537;
+const SECRET: [u8; 32] = [7; 32];
+const CLIENT: [u8; 4] = [10, 0, 0, 1];
+/// The first service's address; the others follow.
+const VIP: [u8; 4] = [10, 200, 0, 0];
+const NOBODY: [u8; 4] = [10, 210, 0, 0];
+const PORT: u16 = 80;
 
-/// A loaded program with its tables filled.
+/// A loaded program with its tables.
 pub(crate) struct World {
     object: Object,
+    tables: Tables<Mapped>,
+    desired: Desired,
 }
 
 impl World {
-    pub(crate) fn program(&self) -> Result<&ProgramFd> {
-        Ok(self.object.program_fd(names::PROG_LB)?)
+    /// `services` addresses, spread over `pools` pools of `backends` each.
+    fn new(services: u32, pools: u32, backends: u32) -> Result<Self> {
+        let limits = Limits {
+            services: (services * 2).max(1024),
+            backends: pools * backends,
+            pools,
+            slots: pools * SLOTS.next_multiple_of(SLOTS_PER_LINE),
+            ..Limits::default()
+        };
+        let mut world = Self::empty(&limits, desired(services, pools, backends)?)?;
+        world.apply()?;
+        Ok(world)
+    }
+
+    /// Tables with nothing in them.
+    fn empty(limits: &Limits, desired: Desired) -> Result<Self> {
+        let object = Object::load(limits, HashKey::from_secret(&SECRET), None)?;
+        let settings = object.settings(&SECRET);
+        let (tables, _) = Tables::adopt(Mapped::new(&object)?, &object.limits(), settings, object.now()?)?;
+        Ok(Self { object, tables, desired })
+    }
+
+    fn apply(&mut self) -> Result<()> {
+        let applied = self.tables.apply(&self.desired, self.object.now()?);
+        ensure!(applied.problem.is_none(), "{:?}", applied.problem);
+        Ok(())
+    }
+
+    /// The program that forwards.
+    pub(crate) fn program(&self) -> Result<ProgramFd> {
+        Ok(self.object.with_program(names::PROG_LB, |p| Ok(p.fd().map(ProgramFd::try_clone)))???)
     }
 }
 
-/// services x pools x backends.
-fn world(services: u32, pools: u32, backends: u32) -> Result<Rc<World>> {
-    let limits = Limits { slots: (pools * 65568).max(1 << 17), ..Limits::default() };
-    let object = Object::load(&limits, HashKey::from_secret(&[7; 32]), None)?;
-    let r = |n| object.region(n);
-    let (s4, s6, p, sl, b) =
-        (r(names::SERVICES4)?, r(names::SERVICES6)?, r(names::POOLS)?, r(names::SLOTS)?, r(names::BACKENDS)?);
-    let per = backends;
+fn desired(services: u32, pools: u32, backends: u32) -> Result<Desired> {
+    let name = |n: u32| -> Result<PoolName> { Ok(format!("p{n}").parse()?) };
+    let mut all = Desired { revision: 1, ..Desired::default() };
     for pool in 0..pools {
-        let start = pool * 65568;
-        p.word(pool as usize * 2).store(u64::from(start) | 65537 << 32, Ordering::Relaxed);
-        for i in 0..65537u32 {
-            let be = 1 + pool * per + (i.wrapping_mul(2654435761) >> 7) % per;
-            sl.half((start + i) as usize).store(be as u16, Ordering::Relaxed);
+        let backends = (0..backends)
+            .map(|b| Ok((format!("b{b}").parse::<BackendName>()?, backend(pool * backends + b)?)))
+            .collect::<Result<BTreeMap<_, _>>>()?;
+        let wanted = DesiredPool {
+            slots: SLOTS,
+            idle: Duration::from_secs(300),
+            drain_timeout: Duration::from_secs(3600),
+            backends,
+        };
+        all.pools.insert(name(pool)?, wanted);
+    }
+    for service in 0..services {
+        let four = Ipv4Addr::from(u32::from_be_bytes(VIP) + service);
+        let endpoint = |addr, protocol| Vip { addr, port: PORT, protocol };
+        for (suffix, protocol) in [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)] {
+            let wanted = DesiredService {
+                endpoints: vec![
+                    endpoint(IpAddr::V4(four), protocol),
+                    endpoint(IpAddr::V6(six(four.octets())), protocol),
+                ],
+                pool: name(service % pools)?,
+                udp_class: UdpClass::Dns,
+            };
+            all.services.insert(format!("s{service}-{suffix}").parse()?, wanted);
         }
     }
-    for be in 1..=(pools * per) as usize {
-        b.word(be * 8).store(0x0000_0500_0000_0002 + ((be as u64) << 16), Ordering::Relaxed);
-        b.word(be * 8 + 1).store(0x0100_0600_0000_0002, Ordering::Relaxed);
-        b.word(be * 8 + 2).store(1, Ordering::Relaxed);
-    }
-    for s in 0..services {
-        for proto in [6u8, 17] {
-            let addr = (0x0ac8_0000 + s).to_be_bytes();
-            let key = Key4::new(addr, [0, 80], proto);
-            let value = u64::from(s) | u64::from(s % pools) << 16;
-            let (h, a) = key.buckets();
-            let mask = object.sizes[names::SERVICES4] - 1;
-            let mut done = false;
-            for bucket in [h & mask, a & mask] {
-                for way in 0..4 {
-                    let at = (bucket as usize * 4 + way) * 2;
-                    if !done && s4.word(at).load(Ordering::Relaxed) == 0 {
-                        s4.word(at + 1).fetch_or(value, Ordering::Relaxed);
-                        s4.word(at).store(key.0, Ordering::Relaxed);
-                        done = true;
-                    }
-                }
-                if !done {
-                    s4.word(bucket as usize * 8 + 1).fetch_or(1 << 63, Ordering::Relaxed);
-                }
-            }
-            let mut a6 = [0u8; 16];
-            a6[0] = 0x20;
-            a6[1] = 1;
-            a6[12..].copy_from_slice(&addr);
-            let key = Key6::new(lb_common::net::ipv6::halves(&a6), [0, 80], proto);
-            let (h, _) = key.buckets();
-            let at = ((h & (object.sizes[names::SERVICES6] - 1)) as usize * 2) * 4;
-            for i in 0..3 {
-                s6.word(at + i).store(key.0[i], Ordering::Relaxed);
-            }
-            s6.word(at + 3).store(value, Ordering::Relaxed);
-        }
-    }
-    Ok(Rc::new(World { object }))
+    Ok(all)
 }
 
-fn tcp4(dst: [u8; 4], syn: bool) -> Vec<u8> {
-    let mut f = vec![];
-    let b = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
-        .ipv4([10, 0, 0, 1], dst, 64)
-        .tcp(1024, 80, 1, 65535);
-    if syn { b.syn().write(&mut f, &[0; 10]) } else { b.ack(1).write(&mut f, &[0; 10]) }.unwrap();
-    f
-}
-fn tcp6(syn: bool) -> Vec<u8> {
-    let mut f = vec![];
-    let mut dst = [0; 16];
-    dst[0] = 0x20;
-    dst[1] = 1;
-    dst[12] = 10;
-    dst[13] = 200;
-    let mut src = dst;
-    src[13] = 0;
-    let b = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
-        .ipv6(src, dst, 64)
-        .tcp(1024, 80, 1, 65535);
-    if syn { b.syn().write(&mut f, &[0; 10]) } else { b.ack(1).write(&mut f, &[0; 10]) }.unwrap();
-    f
-}
-fn udp4() -> Vec<u8> {
-    let mut f = vec![];
-    PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
-        .ipv4([10, 0, 0, 1], [10, 200, 0, 0], 64)
-        .udp(1024, 80)
-        .write(&mut f, &[0; 22])
-        .unwrap();
-    f
+fn backend(n: u32) -> Result<DesiredBackend> {
+    let [_, a, b, c] = n.to_be_bytes();
+    Ok(DesiredBackend {
+        address: IpAddr::V4(Ipv4Addr::new(10, 100 + a, b, c)),
+        weight: 10.try_into()?,
+        disposition: Disposition::Serving,
+        // Interface 1 is the one test frames come in by, so the action is XDP_TX.
+        next_hop: Some(NextHop {
+            dst_mac: Mac([2, 0, 1, a, b, c]),
+            src_mac: Mac([2, 0, 0, 0, 0, 1]),
+            ifindex: 1,
+            vlan: 0,
+            mtu: 1500,
+        }),
+    })
 }
 
+/// An IPv6 address that ends in an IPv4 one.
+fn six(four: [u8; 4]) -> Ipv6Addr {
+    let [a, b, c, d] = four.map(u16::from);
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, a << 8 | b, c << 8 | d)
+}
+
+/// The kinds of packets measured, 64 bytes on the wire or as short as the headers allow.
+enum Kind {
+    Ack,
+    Syn,
+    Udp,
+}
+
+fn frame4(dst: [u8; 4], kind: &Kind) -> Result<Vec<u8>> {
+    let mut frame = Vec::new();
+    let ip = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 9], [2, 0, 0, 0, 0, 1]).ipv4(CLIENT, dst, 64);
+    match kind {
+        Kind::Ack => ip.tcp(1024, PORT, 1, 65_535).ack(1).write(&mut frame, &[0; 10])?,
+        Kind::Syn => ip.tcp(1024, PORT, 1, 65_535).syn().write(&mut frame, &[0; 10])?,
+        Kind::Udp => ip.udp(1024, PORT).write(&mut frame, &[0; 22])?,
+    }
+    Ok(frame)
+}
+
+fn frame6(dst: [u8; 4]) -> Result<Vec<u8>> {
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2([2, 0, 0, 0, 0, 9], [2, 0, 0, 0, 0, 1])
+        .ipv6(six(CLIENT).octets(), six(dst).octets(), 64)
+        .tcp(1024, PORT, 1, 65_535)
+        .ack(1)
+        .write(&mut frame, &[0; 10])?;
+    Ok(frame)
+}
+
+/// The rows of the report; the first is the zero.
 pub(crate) fn cases() -> Result<Vec<Case>> {
-    let small = world(1, 1, 20)?;
-    let case = |name, frame, target, flows, services, action| Case {
-        name,
-        frame,
-        target,
-        flows,
-        services,
-        action,
-        windows: vec![],
+    const HOT: u64 = 256;
+    const MILLION: u64 = 1 << 20;
+    let one = Rc::new(World::new(1, 1, 20)?);
+    let own = |name, program, action| -> Result<Case> {
+        Ok(Case::new(name, frame4(VIP, &Kind::Ack)?, Target::Own(program), action))
     };
-    let vip = [10, 200, 0, 0];
+    let ours = |name, frame: Result<Vec<u8>>, world: &Rc<World>, action| -> Result<Case> {
+        Ok(Case::new(name, frame?, Target::Ours(world.clone()), action))
+    };
     Ok(vec![
-        case("pass", tcp4(vip, false), Target::Own("bench_pass"), 256, 1, PASS),
-        case("floor_tx", tcp4(vip, false), Target::Own("bench_floor_tx"), 256, 1, TX),
-        case("v4_tcp_hot", tcp4(vip, false), Target::Ours(small.clone()), 256, 1, TX),
-        case("v4_tcp_1m", tcp4(vip, false), Target::Ours(small.clone()), 1 << 20, 1, TX),
-        case("v6_tcp_hot", tcp6(false), Target::Ours(small.clone()), 256, 1, TX),
-        case("v4_udp_hot", udp4(), Target::Ours(small.clone()), 256, 1, TX),
-        case("v4_syn_new", tcp4(vip, true), Target::Ours(small.clone()), 1 << 20, 1, TX),
-        case("not_ours", tcp4([10, 201, 0, 0], false), Target::Ours(small.clone()), 256, 1, PASS),
-        case("v4_services_10k", tcp4(vip, false), Target::Ours(world(8192, 1, 20)?), 256, 8192, TX),
-        case("v4_backends_4096", tcp4(vip, false), Target::Ours(world(1, 1, 4096)?), 1 << 20, 1, TX),
-        case("v4_pools_64", tcp4(vip, false), Target::Ours(world(64, 64, 20)?), 1 << 20, 64, TX),
+        own("pass", "bench_pass", PASS)?.flows(HOT),
+        own("floor_tx", "bench_floor_tx", TX)?.flows(HOT),
+        ours("v4_tcp_hot", frame4(VIP, &Kind::Ack), &one, TX)?.flows(HOT),
+        ours("v4_tcp_1m", frame4(VIP, &Kind::Ack), &one, TX)?.flows(MILLION),
+        ours("v6_tcp_hot", frame6(VIP), &one, TX)?.flows(HOT),
+        ours("v4_udp_hot", frame4(VIP, &Kind::Udp), &one, TX)?.flows(HOT),
+        ours("v4_syn_new", frame4(VIP, &Kind::Syn), &one, TX)?.flows(MILLION),
+        ours("not_ours", frame4(NOBODY, &Kind::Ack), &one, PASS)?.flows(HOT),
+        // Traffic to one service of many, and to all of them in turn.
+        ours("v4_services_10k", frame4(VIP, &Kind::Ack), &Rc::new(World::new(10_000, 1, 20)?), TX)?
+            .flows(HOT),
+        ours("v4_services_8k_hit", frame4(VIP, &Kind::Ack), &Rc::new(World::new(8_192, 1, 20)?), TX)?
+            .flows(HOT)
+            .services(8_192),
+        ours("v4_backends_4096", frame4(VIP, &Kind::Ack), &Rc::new(World::new(1, 1, 4096)?), TX)?
+            .flows(MILLION),
+        ours("v4_pools_64", frame4(VIP, &Kind::Ack), &Rc::new(World::new(64, 64, 20)?), TX)?
+            .flows(MILLION)
+            .services(64),
     ])
 }
 
+/// Times rebuilding and writing a pool's slots: all of them, and after one backend went down.
 pub(crate) fn rebuild() -> Result<Vec<Rebuild>> {
-    Ok(vec![])
+    const TRIES: usize = 5;
+    let ms = |began: Instant| began.elapsed().as_secs_f64() * 1e3;
+    let mut rows = Vec::new();
+    for backends in [20, 100] {
+        let (mut whole, mut flap) = (f64::MAX, f64::MAX);
+        for _ in 0..TRIES {
+            let limits = Limits { backends, ..Limits::default() };
+            let mut world = World::empty(&limits, desired(1, 1, backends)?)?;
+            let began = Instant::now();
+            world.apply()?;
+            whole = whole.min(ms(began));
+            if let Some(b) =
+                world.desired.pools.values_mut().next().and_then(|p| p.backends.values_mut().next())
+            {
+                b.disposition = Disposition::Down;
+            }
+            world.desired.revision += 1;
+            let began = Instant::now();
+            world.apply()?;
+            flap = flap.min(ms(began));
+        }
+        rows.push(Rebuild { backends: backends as usize, ms: whole, flap_ms: flap });
+    }
+    Ok(rows)
 }

@@ -19,8 +19,8 @@ use super::{
     digest, kernel,
     live::{Live, Names},
     mapped::Mapped,
-    object::{MAX_PIN_IDLE, Object},
-    tables::{Adopted, Applied, Settings, Tables},
+    object::Object,
+    tables::{Adopted, Applied, Tables},
 };
 use crate::model::{BackendId, Config, Disposition, Limits, XdpMode};
 
@@ -73,11 +73,7 @@ impl Engine {
         })?;
         let object = Object::load(&options.limits, HashKey::from_secret(&options.secret), Some(&tables_dir))?;
         let now = object.now()?;
-        let settings = Settings {
-            seed: digest::seed(&options.secret),
-            tick: object.clock.tick(),
-            pin_idle: MAX_PIN_IDLE as u16,
-        };
+        let settings = object.settings(&options.secret);
         let (tables, adopted) = Tables::adopt(Mapped::new(&object)?, &object.limits(), settings, now)
             .map_err(|e| kernel(format!("adopting the tables below {}", tables_dir.display()), e))?;
         if adopted.repaired > 0 {

@@ -22,7 +22,7 @@ use lb_common::{
 };
 use zerocopy::IntoBytes;
 
-use super::{Error, clock::Clock, kernel, region::Region};
+use super::{Error, clock::Clock, digest, kernel, region::Region, tables::Settings};
 use crate::model::Limits;
 
 /// The object, built by the build script; empty when this binary was built without an eBPF toolchain.
@@ -146,6 +146,11 @@ impl Object {
         Ok(Self { ebpf: Mutex::new(ebpf), maps, sizes, adopted: found > 0, clock })
     }
 
+    /// What the tables must know of this program.
+    pub fn settings(&self, secret: &[u8; 32]) -> Settings {
+        Settings { seed: digest::seed(secret), tick: self.clock.tick(), pin_idle: MAX_PIN_IDLE as u16 }
+    }
+
     /// The limits that the actual sizes allow.
     pub fn limits(&self) -> Limits {
         let of = |name| self.sizes.get(name).copied().unwrap_or_default();
@@ -240,7 +245,7 @@ fn handle(ebpf: &Ebpf, name: &str) -> Result<MapHandle, Error> {
 
 /// Ticks after which the program ignores a pin. Which pins still bind is the daemon's knowledge, per pool; it removes the others.
 /// This only bounds what a daemon that is gone leaves behind: half the range of the 16-bit clock.
-pub(super) const MAX_PIN_IDLE: u32 = 1 << 15;
+const MAX_PIN_IDLE: u32 = 1 << 15;
 
 fn xdp<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp, Error> {
     let what = || format!("finding the program {name}");
