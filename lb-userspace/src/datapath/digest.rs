@@ -1,14 +1,14 @@
 //! Stable 64-bit numbers: identities of pools and backends, and the digest of a table.
 //!
 //! All of it is part of what balancers must agree on and what survives in the kernel's tables, so nothing here may
-//! depend on a machine, a build or a library's hasher: FNV-1a over bytes, finished by SplitMix64 (FNV alone leaves the
+//! depend on a machine, a build or a library's hasher: FNV-1a over bytes, finished by `SplitMix64` (FNV alone leaves the
 //! upper bits of short names alike).
 
 use std::net::IpAddr;
 
 use crate::model::{BackendName, PoolName};
 
-/// The finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection that makes similar numbers unlike.
+/// The finaliser of `SplitMix64` (Steele, Lea, Flood 2014): a bijection that makes similar numbers unlike.
 #[inline]
 pub const fn mix(x: u64) -> u64 {
     let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

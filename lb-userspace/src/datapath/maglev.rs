@@ -38,13 +38,24 @@ pub fn build(seed: u64, shares: &[Share], slots: u32) -> Vec<u16> {
     owners
 }
 
+/// Shares of one weight, as a range of positions in a list that is sorted by weight.
+pub(super) fn by_weight<T>(sorted: &[T], weight: impl Fn(&T) -> u32) -> Vec<(u32, std::ops::Range<usize>)> {
+    let mut groups: Vec<(u32, std::ops::Range<usize>)> = Vec::new();
+    for (i, item) in sorted.iter().enumerate() {
+        match groups.last_mut() {
+            Some((w, range)) if *w == weight(item) => range.end = i + 1,
+            _ => groups.push((weight(item), i..i + 1)),
+        }
+    }
+    groups
+}
+
 /// A walk through all slots in an order of its own.
 struct Walk {
     position: u16,
-    at: u32,
-    skip: u32,
-    /// Time between two turns: inverse to the weight.
-    stride: u64,
+    weight: u32,
+    at: u64,
+    skip: u64,
 }
 
 /// Maglev's population: in turns, each takes the next free slot of its own permutation. With weights, a backend's turns come
@@ -55,6 +66,7 @@ fn deal(seed: u64, shares: &[Share], order: &[u16], slots: u32) -> Vec<u16> {
     if slots == 0 {
         return owners;
     }
+    let slots = u64::from(slots);
     let mut walks: Vec<Walk> = order
         .iter()
         .map(|position| (*position, &shares[usize::from(*position)]))
@@ -63,45 +75,60 @@ fn deal(seed: u64, shares: &[Share], order: &[u16], slots: u32) -> Vec<u16> {
             let h = mix(share.id ^ mix(seed));
             Walk {
                 position,
-                at: (h % u64::from(slots)) as u32,
+                weight: share.weight,
+                at: h % slots,
                 // Any step but 0 visits all slots, as their number is prime.
-                skip: 1 + (mix(h.wrapping_add(0x9E37_79B9_7F4A_7C15)) % u64::from(slots.max(2) - 1)) as u32,
-                stride: ((1 << 40) / u64::from(share.weight)).max(2),
+                skip: 1 + mix(h.wrapping_add(0x9E37_79B9_7F4A_7C15)) % (slots.max(2) - 1),
             }
         })
         .collect();
-    if walks.is_empty() {
-        return owners;
-    }
-    // (when due, index of the walk): the order of ids decides among those due at once.
+    walks.sort_by_key(|walk| Reverse(walk.weight)); // stable: by id within a weight
+    // Those of one weight are due together; among weights that are due at once the largest goes first.
+    let groups = by_weight(&walks, |walk| walk.weight);
+    let stride = |weight: u32| ((1u64 << 40) / u64::from(weight)).max(2);
     let mut due: BinaryHeap<Reverse<(u64, usize)>> =
-        walks.iter().enumerate().map(|(i, w)| Reverse((w.stride / 2, i))).collect();
-    for _ in 0..slots {
-        let Some(mut next) = due.peek_mut() else { break };
-        let Reverse((time, i)) = *next;
-        let walk = &mut walks[i];
-        *next = Reverse((time + walk.stride, i));
-        let mut steps = 0;
-        while owners[walk.at as usize] != NOBODY {
-            walk.step(slots);
-            steps += 1;
-            if steps == slots {
-                // Came round without finding the free slot that there is: `slots` is no prime.
-                walk.skip = 1;
+        groups.iter().enumerate().map(|(i, (weight, _))| Reverse((stride(*weight) / 2, i))).collect();
+    // One bit a slot fits the first-level cache, the table of owners does not.
+    let mut taken = vec![0u64; slots.div_ceil(64) as usize];
+    let mut left = slots;
+    while let Some(mut next) = due.peek_mut() {
+        let Reverse((time, group)) = *next;
+        let (weight, members) = groups[group].clone();
+        *next = Reverse((time + stride(weight), group));
+        for walk in &mut walks[members] {
+            if left == 0 {
+                return owners;
             }
+            left -= 1;
+            owners[walk.take(&mut taken, slots)] = walk.position;
         }
-        owners[walk.at as usize] = walk.position;
-        walk.step(slots);
     }
     owners
 }
 
 impl Walk {
+    /// Takes the next free slot; there is one.
     #[inline]
-    fn step(&mut self, slots: u32) {
-        // Both terms are below `slots`; u64 because `slots` may exceed half of u32.
-        let at = u64::from(self.at) + u64::from(self.skip);
-        self.at = (if at >= u64::from(slots) { at - u64::from(slots) } else { at }) as u32;
+    fn take(&mut self, taken: &mut [u64], slots: u64) -> usize {
+        let mut steps = 0;
+        loop {
+            let at = self.at;
+            self.at += self.skip;
+            if self.at >= slots {
+                self.at -= slots;
+            }
+            let word = &mut taken[(at / 64) as usize];
+            let bit = 1 << (at % 64);
+            if *word & bit == 0 {
+                *word |= bit;
+                return at as usize;
+            }
+            steps += 1;
+            if steps == slots {
+                // Came round without finding the free slot that there is: the number of slots is no prime.
+                self.skip = 1;
+            }
+        }
     }
 }
 

@@ -284,22 +284,20 @@ impl<M: Memory> Tables<M> {
             let Some(pool) = self.pools.index(&service.pool) else {
                 continue;
             };
-            let index = match self.services.get(name) {
-                Some(index) => *index,
-                None => {
-                    let Some(index) = self.service_indices.take(now) else {
-                        applied.problem = applied.problem.take().or(Some(Error::Full {
-                            table: "the table of services' counters",
-                            need: desired.services.len() as u64,
-                            have: u64::from(self.service_indices.capacity()),
-                            limit: "services",
-                        }));
-                        continue;
-                    };
-                    applied.fresh_services.push(index);
-                    self.services.insert(name.clone(), index);
-                    index
-                }
+            let index = self.services.get(name).copied().or_else(|| {
+                let index = self.service_indices.take(now)?;
+                applied.fresh_services.push(index);
+                self.services.insert(name.clone(), index);
+                Some(index)
+            });
+            let Some(index) = index else {
+                applied.problem = applied.problem.take().or(Some(Error::Full {
+                    table: "the table of services' counters",
+                    need: desired.services.len() as u64,
+                    have: u64::from(self.service_indices.capacity()),
+                    limit: "services",
+                }));
+                continue;
             };
             for vip in &service.endpoints {
                 let (is_six, key) = services::key(vip);

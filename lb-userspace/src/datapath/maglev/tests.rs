@@ -1,3 +1,5 @@
+#![expect(clippy::cast_precision_loss, reason = "counts of slots are small")]
+
 use proptest::prelude::*;
 
 use super::*;

@@ -54,6 +54,7 @@ pub(super) struct Moment {
     pub(super) now: u32,
 }
 
+/// `start` and `len` as they lie in the first word of a `PoolRange`.
 fn pack(range: Range) -> u64 {
     let mut word = [0; 8];
     word[..4].copy_from_slice(&range.start.to_ne_bytes());
@@ -62,8 +63,12 @@ fn pack(range: Range) -> u64 {
 }
 
 fn unpack(word: u64) -> Range {
-    let [a, b, c, d, e, f, g, h] = word.to_ne_bytes();
-    Range { start: u32::from_ne_bytes([a, b, c, d]), len: u32::from_ne_bytes([e, f, g, h]) }
+    let half = |at: usize| {
+        let mut bytes = [0; 4];
+        bytes.copy_from_slice(&word.to_ne_bytes()[at..at + 4]);
+        u32::from_ne_bytes(bytes)
+    };
+    Range { start: half(0), len: half(4) }
 }
 
 impl Pools {

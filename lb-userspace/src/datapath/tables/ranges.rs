@@ -38,7 +38,7 @@ impl Ranges {
     /// Takes a range that is in use already. `false`: it is not a range, or another's.
     pub(super) fn claim(&mut self, start: u32, slots: u32) -> bool {
         let (first, count) = (start / SLOTS_PER_LINE, lines(slots));
-        let fits = start % SLOTS_PER_LINE == 0
+        let fits = start.is_multiple_of(SLOTS_PER_LINE)
             && count > 0
             && first.checked_add(count).is_some_and(|end| end <= self.lines)
             && self.taken.range(..first + count).next_back().is_none_or(|(at, (n, _))| at + n <= first);

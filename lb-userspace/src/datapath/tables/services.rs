@@ -60,6 +60,11 @@ fn unpack(word: u64) -> ServiceRef {
     ServiceRef::read_from_bytes(&word.to_ne_bytes()).unwrap_or_default()
 }
 
+/// The bucket of the entry that begins at a word.
+const fn bucket_of(at: usize) -> u32 {
+    (at / BUCKET) as u32
+}
+
 /// One family's table.
 #[derive(Debug)]
 pub(super) struct ServiceTable {
@@ -105,7 +110,7 @@ impl ServiceTable {
             }
             let key = table.key_at(at);
             let (home, alternate) = table.homes(&key);
-            let bucket = table.bucket_of(at);
+            let bucket = bucket_of(at);
             if (bucket != home && bucket != alternate)
                 || table.placed.contains_key(&key)
                 || !sound(table.value_at(at))
@@ -217,13 +222,13 @@ impl ServiceTable {
     /// Value, then key, the word that says "used" last. An entry in its alternate bucket is announced in its home first.
     fn put(&mut self, memory: &impl Memory, at: usize, key: Key, value: ServiceRef) {
         let (home, _) = self.homes(&key);
-        if self.bucket_of(at) != home {
+        if bucket_of(at) != home {
             *self.away.entry(home).or_default() += 1;
             self.write_overflow(memory, home);
         }
         self.write_value(memory, at, value);
-        for word in 0..self.entry - 1 {
-            self.image.set(memory, at + word, key[word]);
+        for (word, part) in key.iter().take(self.entry - 1).enumerate() {
+            self.image.set(memory, at + word, *part);
         }
         self.placed.insert(key, at);
     }
@@ -232,7 +237,7 @@ impl ServiceTable {
         if let Some(at) = self.placed.remove(key) {
             self.clear(memory, at);
             let (home, _) = self.homes(key);
-            if self.bucket_of(at) != home {
+            if bucket_of(at) != home {
                 self.one_less_away(memory, home);
             }
         }
@@ -255,7 +260,7 @@ impl ServiceTable {
 
     /// The first entry's value carries its bucket's overflow flag, which is not the entry's.
     fn write_value(&mut self, memory: &impl Memory, at: usize, value: ServiceRef) {
-        let bucket = self.bucket_of(at);
+        let bucket = bucket_of(at);
         let overflow = at == bucket as usize * BUCKET && self.away.contains_key(&bucket);
         let flags = value.flags & !OVERFLOW | if overflow { OVERFLOW } else { 0 };
         self.image.set(memory, at + self.entry - 1, pack(ServiceRef { flags, ..value }));
@@ -281,10 +286,6 @@ impl ServiceTable {
     fn value_at(&self, at: usize) -> ServiceRef {
         let value = unpack(self.image.get(at + self.entry - 1));
         ServiceRef { flags: value.flags & !OVERFLOW, ..value }
-    }
-
-    const fn bucket_of(&self, at: usize) -> u32 {
-        (at / BUCKET) as u32
     }
 
     fn ways(&self, bucket: u32) -> impl Iterator<Item = usize> + use<> {
