@@ -100,6 +100,10 @@ fn at_no_store_of_a_change_is_a_service_missing_that_stays() {
                 let new = after.get(key);
                 assert!(found == Some(*old) || found.as_ref() == new, "{budget}: {found:?}");
             }
+            for (key, new) in after.iter().filter(|(key, _)| !before.contains_key(*key)) {
+                let found = lookup(&killed, key, six);
+                assert!(found.is_none() || found == Some(*new), "{budget}: {found:?} for a new service");
+            }
             killed.restarted();
             let (mut table, cleared) = table(&killed, six);
             assert_eq!(cleared, 0);
