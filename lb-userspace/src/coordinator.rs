@@ -76,11 +76,14 @@ pub struct Inputs {
     pub status: watch::Receiver<Arc<Status>>,
 }
 
+/// Takes all the checks to run.
+pub type SetTargets = Box<dyn Fn(&HashSet<CheckTarget>) + Send>;
+
 /// Where decisions go; each takes the whole state wanted.
 pub struct Outputs {
     /// Makes exactly these checks run, before it returns: a check that is removed and wanted again must start anew, as its old verdict
     /// is forgotten. So no channel that could skip a state in between. Must not block.
-    pub targets: Box<dyn Fn(&HashSet<CheckTarget>) + Send>,
+    pub targets: SetTargets,
     /// Addresses to watch.
     pub addresses: watch::Sender<BTreeSet<IpAddr>>,
     /// Tables to have. Nothing is sent before the first configuration is in force.

@@ -37,6 +37,7 @@ enum Step {
 
 /// A pool of a random configuration; per backend `None`, or its wish, weight, and whether it has another address.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "what a file may say, each alone")]
 struct PoolShape {
     backends: Vec<Option<(Pooled, u32, bool)>>,
     fraction: f64,
