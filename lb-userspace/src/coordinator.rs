@@ -11,6 +11,7 @@ pub mod event;
 mod facts;
 pub mod handle;
 mod member;
+pub mod memory;
 mod near;
 pub mod overrides;
 mod pool;
@@ -36,6 +37,7 @@ use std::{
     collections::{BTreeSet, HashSet},
     fmt,
     net::IpAddr,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -74,11 +76,14 @@ pub struct Inputs {
     pub status: watch::Receiver<Arc<Status>>,
 }
 
+/// Takes all the checks to run.
+pub type SetTargets = Box<dyn Fn(&HashSet<CheckTarget>) + Send>;
+
 /// Where decisions go; each takes the whole state wanted.
 pub struct Outputs {
     /// Makes exactly these checks run, before it returns: a check that is removed and wanted again must start anew, as its old verdict
     /// is forgotten. So no channel that could skip a state in between. Must not block.
-    pub targets: Box<dyn Fn(&HashSet<CheckTarget>) + Send>,
+    pub targets: SetTargets,
     /// Addresses to watch.
     pub addresses: watch::Sender<BTreeSet<IpAddr>>,
     /// Tables to have. Nothing is sent before the first configuration is in force.
@@ -97,6 +102,7 @@ impl fmt::Debug for Outputs {
 #[derive(Debug)]
 pub struct Coordinator {
     state: State,
+    state_dir: PathBuf,
     saver: Saver,
     requests: mpsc::Receiver<Request>,
     inputs: Inputs,
@@ -109,12 +115,15 @@ impl Coordinator {
     /// A coordinator without configuration: its first one comes by [`Handle::reload`].
     pub fn new(state: State, store: Store, inputs: Inputs, outputs: Outputs) -> (Self, Handle) {
         let (sender, requests) = mpsc::channel(handle::REQUESTS);
-        let coordinator = Self { state, saver: Saver::new(store), requests, inputs, outputs, due: None };
+        let state_dir = store.dir().to_owned();
+        let saver = Saver::new(store);
+        let coordinator = Self { state, state_dir, saver, requests, inputs, outputs, due: None };
         (coordinator, Handle { requests: sender })
     }
 
     /// Runs until `shutdown`; then what was promised to be saved is saved.
     pub async fn run(mut self, shutdown: CancellationToken) {
+        let memory = tokio::spawn(memory::keep(self.state_dir.clone(), self.outputs.desired.subscribe()));
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -152,6 +161,10 @@ impl Coordinator {
         while !self.saver.idle() {
             self.saver.progress().await;
         }
+        // Without the senders it writes what is the latest and ends.
+        drop(self.outputs);
+        // It has no way to fail but to be stopped with the runtime.
+        let _ = memory.await;
     }
 
     fn apply(&mut self, event: Event) {

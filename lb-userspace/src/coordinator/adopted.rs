@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{BackendId, Disposition, Weight};
 
 /// A backend found in the kernel's tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdoptedBackend {
     /// Its address.
     pub address: IpAddr,
@@ -15,5 +17,5 @@ pub struct AdoptedBackend {
     pub disposition: Disposition,
 }
 
-/// All of them. Empty on a fresh start. They go on as they are until their checks have spoken: a restart must not empty a pool.
+/// All of them: [`memory::load`](super::memory::load), if the kernel's tables were found; empty on a fresh start. They go on as they are until their checks have spoken: a restart must not empty a pool.
 pub type Adopted = BTreeMap<BackendId, AdoptedBackend>;

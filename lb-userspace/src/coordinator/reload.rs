@@ -34,7 +34,9 @@ impl State {
                 let first = self.config.is_none();
                 *self = next;
                 if !first {
-                    changes.iter().for_each(|change| turn.log(Line::general(Level::INFO, change.clone())));
+                    for change in &changes {
+                        turn.log(Line::general(Level::INFO, change.clone()));
+                    }
                 }
                 if first {
                     self.config_loaded = now.wall;

@@ -49,6 +49,7 @@ pub struct State {
 
 /// What one event led to.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each true or not")]
 pub(super) struct Turn {
     lines: Vec<Line>,
     changed: bool,
@@ -150,7 +151,7 @@ impl State {
 
     fn ups(&self, pool: &PoolName) -> BTreeMap<BackendName, Option<bool>> {
         let pool = self.pools.get(pool);
-        pool.into_iter().flat_map(|p| p.everyone()).map(|(name, m)| (name.clone(), m.up)).collect()
+        pool.into_iter().flat_map(PoolState::everyone).map(|(name, m)| (name.clone(), m.up)).collect()
     }
 
     /// An inactive backend is out once the kernel has none of its connections left.

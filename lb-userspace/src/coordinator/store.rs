@@ -25,6 +25,11 @@ impl Store {
         Self { dir: state_dir.into() }
     }
 
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The file.
     pub fn path(&self) -> PathBuf {
         self.dir.join("overrides.json")

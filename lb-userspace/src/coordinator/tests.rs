@@ -87,8 +87,8 @@ fn service(name: &str, pool: &str) -> Service {
         protocol: Protocol::Tcp,
         pool: pool.parse().unwrap(),
         udp_class: UdpClass::default(),
-        idle: Duration::from_secs(300),
-        drain_timeout: Duration::from_secs(3600),
+        idle: Duration::from_mins(5),
+        drain_timeout: Duration::from_hours(1),
     }
 }
 

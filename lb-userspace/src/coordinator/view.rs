@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// Of a pool without services.
-const IDLE: Duration = Duration::from_secs(300);
+const IDLE: Duration = Duration::from_mins(5);
 /// Of a pool without services.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(3600);
+const DRAIN_TIMEOUT: Duration = Duration::from_hours(1);
 
 impl State {
     /// What the data plane should have. The revision counts up only when something differs from the last time.

@@ -155,7 +155,7 @@ fn inactive_leaves_the_total_stops_the_checks_and_is_out_when_the_kernel_is_done
 #[test]
 fn an_override_ends_by_itself() {
     let mut world = World::healthy(pool("text", &["b1", "b2"]));
-    let lasts = Some(Duration::from_secs(600));
+    let lasts = Some(Duration::from_mins(10));
     world.run(&Command { lasts, ..pooled("b1", Pooled::No) }).unwrap();
     world.run(&weight("b1", 3)).unwrap();
     world.pass(599);
@@ -173,7 +173,7 @@ fn an_end_that_would_empty_the_pool_waits() {
     let mut disabled = pool("text", &["b1", "b2"]);
     edit(&mut disabled, "b1", |b| b.pooled = Pooled::No);
     let mut world = World::healthy(disabled);
-    let lasts = Some(Duration::from_secs(60));
+    let lasts = Some(Duration::from_mins(1));
     world.run(&Command { lasts, ..pooled("b1", Pooled::Yes) }).unwrap();
     world.down("b2");
     assert_eq!(world.line(), "b1=serving b2=down");

@@ -37,6 +37,7 @@ enum Step {
 
 /// A pool of a random configuration; per backend `None`, or its wish, weight, and whether it has another address.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "what a file may say, each alone")]
 struct PoolShape {
     backends: Vec<Option<(Pooled, u32, bool)>>,
     fraction: f64,
@@ -250,7 +251,8 @@ proptest! {
         });
         let mut world = World::empty(Overrides::default(), ids.into());
         world.reload(build(&first)).unwrap();
-        assert!(serving(&mut world)["text"] > 0, "a restart emptied the pool");
+        let meant = first[0].allow_empty && first[0].backends.iter().all(Option::is_none);
+        assert!(meant || serving(&mut world)["text"] > 0, "a restart emptied the pool");
         check_world(&mut world);
         for step in steps {
             let before = serving(&mut world);

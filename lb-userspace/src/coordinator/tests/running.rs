@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    coordinator::{CallError, Coordinator, Handle, Inputs, Outputs, Store},
+    coordinator::{CallError, Coordinator, Handle, Inputs, Outputs, Store, memory},
     datapath::Status,
 };
 
@@ -191,4 +191,21 @@ async fn after_the_shutdown_callers_are_told() {
     running.task.await.unwrap();
     let answer = running.handle.command(pooled("b1", Pooled::No), "alice".into()).await;
     assert_eq!(answer, Err(CallError::Stopped));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_daemon_learns_who_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut running = Running::healthy(dir.path()).await;
+    running.say("b1", Verdict::Down).await;
+    running.desired.changed().await.unwrap();
+    running.shutdown.cancel();
+    running.task.await.unwrap();
+
+    let adopted = memory::load(dir.path());
+    let names: Vec<_> = adopted.keys().map(ToString::to_string).collect();
+    assert_eq!(names, ["text/b2", "text/b3"]);
+    let mut world = World::empty(Overrides::default(), adopted);
+    world.reload(config(vec![pool("text", &["b1", "b2", "b3"])])).unwrap();
+    assert_eq!(world.line(), "b1=out b2=serving b3=serving");
 }
