@@ -129,6 +129,36 @@ TCP  [2001:db8::10]:80 maglev
 }
 
 #[test]
+fn list_has_wide_columns_and_rates_when_asked() {
+    let daemon = daemon();
+    let row = |out: &str| {
+        let line = out.lines().find(|line| line.contains("cp1001")).unwrap();
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let wide = daemon.ok(&["list", "-o", "wide", "--pool", "text_80"]);
+    assert!(
+        row(&wide).starts_with("-> cp1001 10.64.0.1 yes serving 100 50.0% 600 60 0 40 0s 02:00:00:00:00:01")
+    );
+    assert!(!wide.contains("dns"));
+    let rate = daemon.ok(&["list", "--rate"]);
+    assert!(rate.contains("CONN/S  PKT/S") && row(&rate).contains(" 50.0% 0 0 tcp ok"), "{rate}");
+    assert!(daemon.fails(4, &["list", "--pool", "nope"]).contains("no pool nope"));
+    daemon.fails(2, &["list", "--ipvs", "-o", "json"]);
+}
+
+#[test]
+fn status_says_that_lbd_is_starting() {
+    let daemon = daemon();
+    let mut snapshot = daemon.site.snapshot.borrow().as_ref().clone();
+    snapshot.ready = false;
+    snapshot.revision += 2;
+    daemon.site.snapshot.send_replace(std::sync::Arc::new(snapshot));
+    let out = daemon.ok(&["status"]);
+    assert!(out.contains("the kernel is 2 revision(s) behind"), "{out}");
+    assert!(out.contains("WARNING  starting: the first configuration"), "{out}");
+}
+
+#[test]
 fn json_is_the_apis_answer() {
     let daemon = daemon();
     let list: serde_json::Value = serde_json::from_str(&daemon.ok(&["list", "-o", "json"])).unwrap();
@@ -240,6 +270,17 @@ fn where_walks_the_packet_for_new_and_established_connections() {
   decided   by the slot's base: no pin, so the flow is older than the transition
   verdict   forward to cp1002 (10.64.0.2) at 02:00:00:00:00:02 on eth0
 "
+    );
+    let out = daemon.ok(&["where", "198.51.100.7:1", "203.0.113.10:80", "-o", "json"]);
+    let routes: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&routes["new"]["backend"], &routes["established"]["decided_by"]),
+        (&"cp1001".into(), &"base".into())
+    );
+    let out = daemon.ok(&["where", "198.51.100.7:1", "203.0.113.10:81"]);
+    assert!(
+        out.starts_with("198.51.100.7:1 -> 203.0.113.10:81 tcp, new connection or established connection\n"),
+        "{out}"
     );
     let out = daemon.ok(&["where", "[2001:db8::7]:4000", "[2001:db8::10]:81", "udp"]);
     assert!(out.contains("verdict   to the kernel's own stack, unchanged: No service has this"), "{out}");

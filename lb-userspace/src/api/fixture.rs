@@ -37,6 +37,8 @@ use super::lb::{
 /// 2024-01-01.
 const DAY: u64 = 1_704_067_200;
 
+const NOT_SERVICE: &str = "No service has this destination, port and protocol.";
+
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(DAY + seconds)
 }
@@ -234,12 +236,7 @@ fn counters() -> Counters {
             (id("dns_53_udp", "d1"), count(50)),
         ],
         reasons: vec![
-            ReasonCount {
-                reason: "not_service",
-                verdict: "pass",
-                describe: "No service has this destination, port and protocol.",
-                packets: 4_321,
-            },
+            ReasonCount { reason: "not_service", verdict: "pass", describe: NOT_SERVICE, packets: 4_321 },
             ReasonCount {
                 reason: "no_backend",
                 verdict: "drop",
@@ -265,8 +262,8 @@ struct FakeBoard {
 
 impl CheckBoard for FakeBoard {
     fn get(&self, target: &CheckTarget) -> Option<CheckStatus> {
-        let up = ![IpAddr::from([10, 64, 0, 3]), IpAddr::from([10, 64, 0, 12])].contains(&target.address)
-            || &*target.spec.name == "idle";
+        let failing: [IpAddr; 2] = [[10, 64, 0, 3].into(), [10, 64, 0, 12].into()];
+        let up = !failing.contains(&target.address) || &*target.spec.name == "idle";
         let passed = Passed { pass: Pass::Connected, latency: Duration::from_millis(4) };
         Some(CheckStatus {
             verdict: Some(if up { Verdict::Up } else { Verdict::Down }),
@@ -297,10 +294,7 @@ impl Reader for FakeDatapath {
         if probe.dst.port() != 80 {
             return Ok(Route {
                 verdict: "pass".into(),
-                reason: Some((
-                    "not_service".into(),
-                    "No service has this destination, port and protocol.".into(),
-                )),
+                reason: Some(("not_service".into(), NOT_SERVICE.into())),
                 ..Route::default()
             });
         }
@@ -322,19 +316,15 @@ impl Reader for FakeDatapath {
 
     fn status(&self) -> Arc<Status> {
         let mut status = self.status.lock().unwrap();
-        let draining = status
-            .pools
-            .get_mut("text_80")
-            .and_then(|pool| pool.backends.get_mut("cp1001"))
-            .filter(|share| share.slots == 0);
-        if let Some(share) = draining {
+        let share = status.pools.get_mut("text_80").and_then(|pool| pool.backends.get_mut("cp1001"));
+        if let Some(share) = share.filter(|share| share.slots == 0) {
             share.draining_slots = share.draining_slots.saturating_sub(15_000);
         }
         Arc::new(status.clone())
     }
 }
 
-/// A daemon that carries commands out at once: `last` may not be depooled, names that begin with `no` do not exist.
+/// A daemon that carries commands out at once: `d1` may not be depooled, names that begin with `no` do not exist.
 #[derive(Debug)]
 pub(crate) struct FakeDaemon {
     snapshot: watch::Sender<Arc<Snapshot>>,
@@ -379,9 +369,10 @@ impl FakeDaemon {
                 Change::Weight { weight } => view.weight = weight.unwrap_or(view.configured_weight),
             }
             let changed = before.pooled != view.pooled || before.weight != view.weight;
-            let summary = match command.change {
-                Change::Pooled { pooled } => format!("pooled={} -> pooled={pooled}", before.pooled),
-                Change::Weight { .. } => format!("weight {} -> {}", before.weight, view.weight),
+            let summary = if before.pooled == view.pooled {
+                format!("weight {} -> {}", before.weight, view.weight)
+            } else {
+                format!("pooled={} -> pooled={}", before.pooled, view.pooled)
             };
             if let Some(share) = self
                 .datapath

@@ -191,3 +191,47 @@ async fn a_stopped_server_takes_its_socket_away() {
         other => panic!("{other:?}"),
     }
 }
+
+#[tokio::test]
+async fn trouble_of_the_data_plane_is_an_alert() {
+    let served = served();
+    {
+        let mut status = served.site.datapath.status.lock().unwrap();
+        status.drift_repaired = 3;
+        status.attachments[0].mode = "generic";
+        status.problem = Some("map SLOTS: out of memory".into());
+    }
+    let status: Status = served.client.get("/api/v1/status").await.unwrap();
+    for text in ["3 table entries", "eth0 runs in generic mode", "map SLOTS: out of memory"] {
+        assert!(status.alerts.iter().any(|a| a.text.contains(text)), "{text}: {:?}", status.alerts);
+    }
+    served.site.datapath.status.lock().unwrap().attachments.clear();
+    let status: Status = served.client.get("/api/v1/status").await.unwrap();
+    assert!(status.alerts.iter().any(|a| a.text.contains("nothing is forwarded")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_request_does_not_hold_a_connection_for_ever() {
+    let served = served();
+    let begin = tokio::time::Instant::now();
+    let answer = raw(&served.path, "GET /api/v1/status HTTP/1.1\r\nhost").await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    assert_eq!(begin.elapsed().as_secs(), 10);
+    let half = "POST /api/v1/command HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\nconnection: close\r\n\r\n{";
+    let begin = tokio::time::Instant::now();
+    let answer = raw(&served.path, half).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert_eq!(begin.elapsed().as_secs(), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_connections_make_room_for_one_that_asks() {
+    let served = served();
+    let mut idle = Vec::new();
+    for _ in 0..serve::CONNECTIONS {
+        idle.push(tokio::net::UnixStream::connect(&served.path).await.unwrap());
+    }
+    let begin = tokio::time::Instant::now();
+    assert!(served.client.get::<Status>("/api/v1/status").await.is_ok());
+    assert_eq!(begin.elapsed().as_secs(), 10, "it waited until the idle ones were cut off");
+}

@@ -15,7 +15,7 @@ use crate::{
 /// Arguments.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Client, for example 198.51.100.7:40000 or [2001:db8::7]:40000
+    /// Client, for example 198.51.100.7:40000; IPv6 in brackets
     #[arg(value_name = "SRC:PORT", value_parser = parse_socket)]
     pub src: SocketAddr,
     /// Service address, for example 203.0.113.10:443
@@ -66,44 +66,66 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
         );
         Ok(context.client.get(&path).await?)
     };
-    let mut routes = Vec::new();
-    match (args.protocol, args.established) {
-        (Transport::Udp, _) => routes.push(("packet", ask(false).await?)),
-        (Transport::Tcp, true) => routes.push(("established connection", ask(false).await?)),
+    let routes = match (args.protocol, args.established) {
+        (Transport::Udp, _) => vec![(Kind::Packet, ask(false).await?)],
+        (Transport::Tcp, true) => vec![(Kind::Established, ask(false).await?)],
         (Transport::Tcp, false) => {
-            let new = ask(true).await?;
-            let old = ask(false).await?;
-            if new == old {
-                routes.push(("new or established connection", new));
-            } else {
-                routes.push(("new connection", new));
-                routes.push(("established connection", old));
-            }
+            vec![(Kind::New, ask(true).await?), (Kind::Established, ask(false).await?)]
         }
-    }
+    };
     if context.format == Format::Json {
-        let by_kind: serde_json::Map<_, _> = routes
-            .iter()
-            .filter_map(|(kind, route)| Some(((*kind).to_owned(), serde_json::to_value(route).ok()?)))
-            .collect();
+        let by_kind: std::collections::BTreeMap<_, _> =
+            routes.iter().map(|(kind, route)| (kind.key(), route)).collect();
         return context.print_json(&by_kind);
     }
     context.print(&render(args, &routes))
 }
 
-/// The walk, one step per line.
-pub fn render(args: &Args, routes: &[(&str, datapath::Route)]) -> String {
+/// What kind of packet was asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A TCP connection's first.
+    New,
+    /// A later one.
+    Established,
+    /// UDP.
+    Packet,
+}
+
+impl Kind {
+    const fn key(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Established => "established",
+            Self::Packet => "packet",
+        }
+    }
+
+    const fn describe(self) -> &'static str {
+        match self {
+            Self::New => "new connection",
+            Self::Established => "established connection",
+            Self::Packet => "any packet",
+        }
+    }
+}
+
+/// The walk, one step per line. Kinds that share it are shown once.
+pub fn render(args: &Args, routes: &[(Kind, datapath::Route)]) -> String {
     let mut out = String::new();
-    for (kind, route) in routes {
+    for (i, (_, route)) in routes.iter().enumerate() {
+        if routes[..i].iter().any(|(_, shown)| shown == route) {
+            continue;
+        }
+        let same: Vec<_> =
+            routes.iter().filter(|(_, r)| r == route).map(|(kind, _)| kind.describe()).collect();
         if !out.is_empty() {
             out.push('\n');
         }
+        let question =
+            format!("{} -> {} {}, {}", args.src, args.dst, Protocol::from(args.protocol), same.join(" or "));
         // Writing to a string cannot fail.
-        let _ = writeln!(
-            out,
-            "{}",
-            styled(BOLD, &format!("{} -> {} {}, {kind}", args.src, args.dst, Protocol::from(args.protocol)))
-        );
+        let _ = writeln!(out, "{}", styled(BOLD, &question));
         walk(&mut out, route);
     }
     out
