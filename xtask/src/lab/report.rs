@@ -35,10 +35,15 @@ pub(super) struct Outage {
 }
 
 impl Outage {
-    /// Whether this failure is its doing. A refused connection has no host's name; only one host refuses.
+    /// Whether this failure is its doing. A dead host resets and refuses at once, so the failure ends soon after the outage; a request
+    /// that never got an answer has no host's name, so it must have begun in the outage or been on its way into it.
     fn explains(&self, request: &Request) -> bool {
-        let host = request.host.as_deref();
-        request.end >= self.from && request.start <= self.until && host.is_none_or(|host| host == self.host)
+        const AT_ONCE: u64 = 1_000_000;
+        let concerned = match &request.host {
+            Some(host) => host == self.host,
+            None => request.start + AT_ONCE >= self.from,
+        };
+        concerned && request.start <= self.until && (self.from..self.until + AT_ONCE).contains(&request.end)
     }
 }
 
@@ -174,15 +179,21 @@ mod tests {
         }
     }
 
-    const OUTAGE: Outage = Outage { host: "b1", from: 1000, until: 2000 };
+    const SECOND: u64 = 1_000_000;
+    const OUTAGE: Outage = Outage { host: "b1", from: 10 * SECOND, until: 11 * SECOND };
 
     #[test]
     fn an_outage_excuses_its_own_host_and_time_only() {
-        assert!(OUTAGE.explains(&request(Some("b1"), 900, 1000, Some("reset"))));
-        assert!(OUTAGE.explains(&request(None, 2000, 2001, Some("refused"))));
-        assert!(!OUTAGE.explains(&request(Some("b2"), 1500, 1600, Some("reset"))));
-        assert!(!OUTAGE.explains(&request(None, 2001, 2002, Some("refused"))));
-        assert!(!OUTAGE.explains(&request(None, 900, 999, Some("refused"))));
+        let (from, until) = (OUTAGE.from, OUTAGE.until);
+        let explains = |host, start, end| OUTAGE.explains(&request(host, start, end, Some("broken")));
+        assert!(explains(Some("b1"), 0, from), "a long transfer on it is cut");
+        assert!(explains(None, until, until + 1), "refused until it is found out");
+        assert!(explains(None, from - 1, from + 1), "on its way when it died");
+        assert!(!explains(Some("b2"), from, from + 1), "another host");
+        assert!(!explains(None, until + 1, until + 2), "found out too late");
+        assert!(!explains(None, from - 2, from - 1), "before it died");
+        assert!(!explains(None, 0, from + 1), "hung long before it died");
+        assert!(!explains(None, from, from + 10 * SECOND), "hung instead of being refused");
     }
 
     #[test]
@@ -190,8 +201,8 @@ mod tests {
         let log = Log {
             requests: vec![
                 request(Some("b2"), 10, 20, None),
-                request(Some("b2"), 1500, 1600, Some("body: cut")),
-                request(None, 1500, 1501, Some("connect: refused")),
+                request(Some("b2"), OUTAGE.from, OUTAGE.from + 1, Some("body: cut")),
+                request(None, OUTAGE.from, OUTAGE.from + 1, Some("connect: refused")),
             ],
             ..Log::default()
         };
