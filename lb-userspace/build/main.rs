@@ -55,7 +55,7 @@ fn run() -> Result<String, String> {
         }
         Source::Build => {
             let builder = Builder::new(&path_of("CARGO_MANIFEST_DIR")?.join("../lb-ebpf"), &out_dir);
-            builder.watch(&path_of("CARGO_MANIFEST_DIR")?.join("../lb-common"));
+            object::watch(&path_of("CARGO_MANIFEST_DIR")?.join("../lb-common"));
             match toolchain::find(object::TARGET) {
                 Ok(tools) => builder.build(&tools, &object),
                 Err(missing) => {

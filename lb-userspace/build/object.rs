@@ -31,17 +31,8 @@ impl Builder {
             .and_then(|build| build.parent()?.parent())
             .map_or_else(|| out_dir.join("ebpf"), |target| target.join("ebpf"));
         let builder = Self { source: source.to_owned(), out_dir: out_dir.to_owned(), target_dir };
-        builder.watch(source);
+        watch(source);
         builder
-    }
-
-    /// Has cargo look at a crate's sources. Only files that exist: one that does not would rebuild every time.
-    pub(crate) fn watch(&self, folder: &Path) {
-        for part in ["src", "Cargo.toml", "Cargo.lock"].map(|part| folder.join(part)) {
-            if part.exists() {
-                println!("cargo::rerun-if-changed={}", part.display());
-            }
-        }
     }
 
     /// Compiles, and copies the object to `destination` and the benchmark's half beside it; the answer names the compiler.
@@ -58,15 +49,15 @@ impl Builder {
             .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &tools.linker.path)
             .env("LD_LIBRARY_PATH", &libraries)
             .env("CARGO_TERM_COLOR", "never");
+        if tools.core == Core::FromSource {
+            command.args(["-Z", "build-std=core"]);
+        }
+        // A stable compiler told to accept what only nightly accepts: in `core` itself, or in the one crate that needs it
+        // (asm_experimental_arch).
         match (tools.core, tools.compiler.nightly) {
-            (Core::FromSource, true) => _ = command.args(["-Z", "build-std=core"]),
-            // A stable compiler told to accept what only nightly accepts: in `core` itself, or in the one crate that needs it
-            // (asm_experimental_arch).
-            (Core::FromSource, false) => {
-                _ = command.args(["-Z", "build-std=core"]).env("RUSTC_BOOTSTRAP", "1")
-            }
+            (_, true) => {}
+            (Core::FromSource, false) => _ = command.env("RUSTC_BOOTSTRAP", "1"),
             (Core::Prebuilt, false) => _ = command.env("RUSTC_BOOTSTRAP", "aya_ebpf"),
-            (Core::Prebuilt, true) => {}
         }
         let how = format!(
             "{}, core {}",
@@ -137,6 +128,15 @@ fn forget_outer_build(command: &mut Command) {
         if GOES.contains(&text.as_ref()) || (text.starts_with("CARGO") || text.starts_with("RUST")) && !stays
         {
             command.env_remove(&name);
+        }
+    }
+}
+
+/// Has cargo look at a crate's sources. Only files that exist: one that does not would rebuild every time.
+pub(crate) fn watch(folder: &Path) {
+    for part in ["src", "Cargo.toml", "Cargo.lock"].map(|part| folder.join(part)) {
+        if part.exists() {
+            println!("cargo::rerun-if-changed={}", part.display());
         }
     }
 }
