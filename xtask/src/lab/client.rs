@@ -1,6 +1,6 @@
 //! The lab's load: every request is counted, every failure has its reason, every body is compared with what was sent.
 //!
-//! It runs inside the client's namespace and prints one JSON line for each [`Event`]. It ends when its standard input does: no new
+//! It runs inside the client's namespace and prints one JSON line for each [`event::Event`]. It ends when its standard input does: no new
 //! request begins, running transfers finish.
 //!
 //! | module | is |
