@@ -11,7 +11,7 @@ pub const WINDOW: u64 = 4096;
 /// Measurements that are kept.
 pub const SAMPLES: u32 = 4096;
 
-/// State of the harness program; the driver writes the first five, the program the others.
+/// State of the harness program; the driver writes the first six, the program the others.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, IntoBytes, FromBytes, Immutable, KnownLayout)]
 pub struct Harness {
@@ -23,8 +23,10 @@ pub struct Harness {
     pub service_base: u64,
     /// 0: flows at random, 1: one after the other.
     pub sequential: u64,
-    /// What each frame begins with: TTL and protocol, or next header and hop limit, as they lie in the frame.
+    /// TTL or hop limit of each frame.
     pub ttl: u64,
+    /// Destination port.
+    pub port: u64,
     /// State of the generator.
     pub random: u64,
     /// Packets so far.
@@ -34,4 +36,4 @@ pub struct Harness {
     /// Windows finished.
     pub windows: u64,
 }
-abi!(Harness, size = 72, align = 8);
+abi!(Harness, size = 80, align = 8);

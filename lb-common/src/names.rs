@@ -22,6 +22,8 @@ pub const SLOTS: &str = "SLOTS";
 pub const BASES: &str = "BASES";
 /// `Array<SlotLine>`: when a slot in transition last used anything but its `cur`, in ticks.
 pub const STAMPS: &str = "STAMPS";
+/// `Array<SlotLine>`: when a slot in transition left stability, in ticks: what was pinned before that binds nothing any more.
+pub const BEGINS: &str = "BEGINS";
 /// `Array<Backend>`: backend index → next hop.
 pub const BACKENDS: &str = "BACKENDS";
 /// `Array<PinBucket>`: flows seen by their first packet only.
@@ -51,6 +53,7 @@ pub const PINNED_MAPS: &[&str] = &[
     SLOTS,
     BASES,
     STAMPS,
+    BEGINS,
     BACKENDS,
     PROBATION,
     PROTECTED,

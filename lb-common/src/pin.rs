@@ -9,6 +9,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const WAYS: usize = 8;
 /// A pin that saw FIN or RST lives this many ticks more.
 pub const CLOSING_TICKS: u16 = 10;
+/// A SYN for a flow that was silent for longer is no retransmission (Linux gives up after 127 s) but a new connection from a port used
+/// before.
+pub const SYN_TICKS: u16 = 128;
 const CLOSING: u64 = 1 << 15;
 
 /// A cache line of pins.
@@ -65,6 +68,19 @@ impl Pin {
         now.wrapping_sub(self.time())
     }
 
+    /// Whether it was last used before its slot's present transition began: then its flow, if it lives, was the slot's base's when
+    /// that began, and the ports may be another flow's by now.
+    #[inline(always)]
+    pub const fn predates(self, now: u16, begin: u16) -> bool {
+        self.age(now) > now.wrapping_sub(begin)
+    }
+
+    /// Whether a packet that opens a connection is a new one, though the pin is of the same addresses and ports.
+    #[inline(always)]
+    pub const fn reopened(self, now: u16) -> bool {
+        self.closing() || self.age(now) > SYN_TICKS
+    }
+
     /// Whether it no longer binds its flow: free, closed for a while, or older than `idle` ticks.
     #[inline(always)]
     pub const fn expired(self, now: u16, idle: u16) -> bool {
@@ -100,6 +116,22 @@ mod tests {
     fn touching_keeps_flow_and_backend_and_never_unsets_closing() {
         let pin = Pin::new(7, 1, 9).touched(5, true).touched(6, false);
         assert_eq!((pin.tag(), pin.time(), pin.backend(), pin.closing()), (7, 6, 9, true));
+    }
+
+    #[test]
+    fn what_was_pinned_before_a_transition_began_predates_it() {
+        let (begin, now) = (u16::MAX - 2, 5);
+        assert!(Pin::new(7, begin.wrapping_sub(1), 9).predates(now, begin));
+        assert!(!Pin::new(7, begin, 9).predates(now, begin));
+        assert!(!Pin::new(7, now, 9).predates(now, begin));
+    }
+
+    #[test]
+    fn a_first_packet_after_fin_or_long_silence_is_a_new_connection() {
+        let pin = Pin::new(7, 100, 9);
+        assert!(!pin.reopened(100 + SYN_TICKS));
+        assert!(pin.reopened(101 + SYN_TICKS));
+        assert!(pin.touched(100, true).reopened(100));
     }
 
     #[test]

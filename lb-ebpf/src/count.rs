@@ -2,7 +2,10 @@
 
 use lb_common::{
     counter::{Counters, PinEvent},
-    net::parse::Transport,
+    net::{
+        l4::{FIN, RST, SYN},
+        parse::Transport,
+    },
     reason::Reason,
 };
 
@@ -11,11 +14,14 @@ use crate::maps::{BACKEND_COUNT, PIN_COUNT, REASON_COUNT, SERVICE_COUNT};
 /// A packet of `len` bytes goes to `backend` for `service`.
 #[inline(always)]
 pub fn forwarded(service: u16, backend: u16, len: u64, transport: &Transport) {
-    if let Some(c) = SERVICE_COUNT.get_ptr_mut(u32::from(service)) {
-        bump(c, len, transport);
-    }
-    if let Some(c) = BACKEND_COUNT.get_ptr_mut(u32::from(backend)) {
-        bump(c, len, transport);
+    let service = SERVICE_COUNT.get_ptr_mut(u32::from(service));
+    let backend = BACKEND_COUNT.get_ptr_mut(u32::from(backend));
+    bump(service, len);
+    bump(backend, len);
+    // Rare: one test on the way of all other packets.
+    if transport.flags & (SYN | FIN | RST) != 0 {
+        events(service, transport);
+        events(backend, transport);
     }
 }
 
@@ -38,15 +44,19 @@ pub fn pin(event: PinEvent) {
 }
 
 #[inline(always)]
-fn bump(c: *mut Counters, len: u64, transport: &Transport) {
+fn bump(c: Option<*mut Counters>, len: u64) {
+    let Some(c) = c else { return };
     // SAFETY: a valid map value of this CPU.
     let c = unsafe { &mut *c };
     c.packets += 1;
     c.bytes += len;
-    if transport.opens() {
-        c.syns += 1;
-    }
-    if transport.closes() {
-        c.closes += 1;
-    }
+}
+
+#[inline(always)]
+fn events(c: Option<*mut Counters>, transport: &Transport) {
+    let Some(c) = c else { return };
+    // SAFETY: a valid map value of this CPU.
+    let c = unsafe { &mut *c };
+    c.syns += u64::from(transport.opens());
+    c.closes += u64::from(transport.closes());
 }

@@ -37,6 +37,9 @@ pub static BASES: Array<SlotLine, 8192, MAPPED> = Array::new();
 /// Last use of anything but `cur`, per slot in transition. Daemon and program write; either may win.
 #[btf_map]
 pub static STAMPS: Array<SlotLine, 8192, MAPPED> = Array::new();
+/// When each slot in transition left stability. Daemon writes, before the slot's transition bit.
+#[btf_map]
+pub static BEGINS: Array<SlotLine, 8192, MAPPED> = Array::new();
 /// Backends. Daemon writes; index 0 is never used.
 #[btf_map]
 pub static BACKENDS: Array<Backend, 1024, MAPPED> = Array::new();

@@ -77,9 +77,10 @@ mod field {
     pub(super) const SERVICE_MASK: usize = 1;
     pub(super) const SERVICE_BASE: usize = 2;
     pub(super) const TTL: usize = 4;
-    pub(super) const RANDOM: usize = 5;
-    pub(super) const ITERATION: usize = 6;
-    pub(super) const WINDOWS: usize = 8;
+    pub(super) const PORT: usize = 5;
+    pub(super) const RANDOM: usize = 6;
+    pub(super) const ITERATION: usize = 7;
+    pub(super) const WINDOWS: usize = 9;
 }
 
 /// Keeps the measurement on one CPU: the last, as the first takes most interrupts.
@@ -120,6 +121,7 @@ impl Harness {
             (field::SERVICE_MASK, case.services - 1),
             (field::SERVICE_BASE, u64::from(base)),
             (field::TTL, 64),
+            (field::PORT, u64::from(crate::setup::PORT)),
             (field::RANDOM, 88_172_645_463_325_252),
             (field::ITERATION, 0),
             (field::WINDOWS, 0),

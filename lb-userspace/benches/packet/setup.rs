@@ -33,7 +33,8 @@ const CLIENT: [u8; 4] = [10, 0, 0, 1];
 /// The first service's address; the others follow.
 const VIP: [u8; 4] = [10, 200, 0, 0];
 const NOBODY: [u8; 4] = [10, 210, 0, 0];
-const PORT: u16 = 80;
+/// Of every service.
+pub(crate) const PORT: u16 = 80;
 
 /// A loaded program with its tables.
 pub(crate) struct World {

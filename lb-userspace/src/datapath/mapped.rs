@@ -20,6 +20,7 @@ pub struct Mapped {
     slots: Region,
     bases: Region,
     stamps: Region,
+    begins: Region,
     backends: Region,
     probation: Region,
     protected: Region,
@@ -35,6 +36,7 @@ impl Mapped {
             slots: object.region(names::SLOTS)?,
             bases: object.region(names::BASES)?,
             stamps: object.region(names::STAMPS)?,
+            begins: object.region(names::BEGINS)?,
             backends: object.region(names::BACKENDS)?,
             probation: object.region(names::PROBATION)?,
             protected: object.region(names::PROTECTED)?,
@@ -46,6 +48,7 @@ impl Mapped {
             U16Map::Slots => &self.slots,
             U16Map::Bases => &self.bases,
             U16Map::Stamps => &self.stamps,
+            U16Map::Begins => &self.begins,
         }
     }
 

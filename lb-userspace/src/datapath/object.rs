@@ -44,6 +44,7 @@ pub fn sizes(limits: &Limits) -> Sizes {
         (names::SLOTS, lines),
         (names::BASES, lines),
         (names::STAMPS, lines),
+        (names::BEGINS, lines),
         (names::BACKENDS, limits.backends + 1),
         (names::PROBATION, (pins / 4).max(16)),
         (names::PROTECTED, pins),

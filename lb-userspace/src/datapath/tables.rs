@@ -119,8 +119,9 @@ pub struct Tables<M> {
 fn check(memory: &impl Memory) -> Result<(), Corrupt> {
     let slots = memory.len16(U16Map::Slots);
     let buckets = |map| memory.len64(map) / 8;
-    let what = if memory.len16(U16Map::Bases) != slots || memory.len16(U16Map::Stamps) != slots {
-        "slots, bases and stamps differ in size"
+    let same = |map| memory.len16(map) == slots;
+    let what = if !(same(U16Map::Bases) && same(U16Map::Stamps) && same(U16Map::Begins)) {
+        "slots, bases, stamps and begins differ in size"
     } else if u32::try_from(slots).is_err() {
         "there are more slots than a range can name"
     } else if !buckets(U64Map::Services4).is_power_of_two() || !buckets(U64Map::Services6).is_power_of_two() {
@@ -163,7 +164,7 @@ impl<M: Memory> Tables<M> {
                     };
                     State { base: if somebody(found.base) { found.base } else { found.slot.cur() }, ..found }
                 };
-                repaired += u64::from(slots.adopt(&memory, slot, now, sound));
+                repaired += u64::from(slots.adopt(&memory, slot, (tick, now), sound));
                 pool.in_transition += u32::from(slots.get(slot).slot.in_transition());
             }
         }
@@ -322,8 +323,20 @@ impl<M: Memory> Tables<M> {
         }
     }
 
+    /// Per backend index: ticks after which its pool takes a flow for over.
+    fn idle_by_backend(&self) -> Vec<u16> {
+        let mut idle = vec![self.settings.pin_idle; usize::from(MAX_BACKEND) + 1];
+        for (index, known) in &self.backends.known {
+            if let Some(ticks) = known.name.as_ref().and_then(|id| self.pools.idle(&id.pool)) {
+                idle[usize::from(*index)] = ticks;
+            }
+        }
+        idle
+    }
+
     fn scan_pins(&mut self, tick: u16) -> u32 {
-        let scan = Scan::run(&self.memory, tick, self.settings.pin_idle, &self.alive);
+        let idle = self.idle_by_backend();
+        let scan = Scan::run(&self.memory, tick, &idle, &self.alive);
         let cleared = scan.cleared;
         self.scan = Some(scan);
         cleared

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The kernel reads its clock a moment after we read ours: a stamp so little ahead of us is not 18 hours old.
 const SKEW: u16 = 64;
 /// Longest time a 16-bit age can tell from a short one.
-const LONGEST: u16 = u16::MAX / 2;
+pub(super) const LONGEST: u16 = u16::MAX / 2;
 
 /// Ticks since `stamp`.
 pub(super) const fn age(now: u16, stamp: u16) -> u16 {

@@ -9,6 +9,8 @@ pub enum U16Map {
     Bases,
     /// When a slot in transition last used anything but its `cur`; written by the kernel program too.
     Stamps,
+    /// When a slot in transition left stability.
+    Begins,
 }
 
 /// Tables of 64-bit words.

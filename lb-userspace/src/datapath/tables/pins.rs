@@ -22,9 +22,9 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// Counts live pins and clears those that bind nothing any more: expired ones, and those to a backend that is not `alive`. A pin that the kernel
-    /// program uses in the meantime stays.
-    pub(super) fn run(memory: &impl Memory, tick: u16, idle: u16, alive: &[bool]) -> Self {
+    /// Counts live pins and clears those that bind nothing any more: those of flows silent for longer than the `idle` of their backend's
+    /// pool, and those to a backend that is not `alive`. A pin that the kernel program uses in the meantime stays.
+    pub(super) fn run(memory: &impl Memory, tick: u16, idle: &[u16], alive: &[bool]) -> Self {
         let mut scan = Self { of: vec![0; usize::from(MAX_BACKEND) + 1], live: 0, cleared: 0 };
         for tier in [U64Map::Probation, U64Map::Protected] {
             for i in 0..memory.len64(tier) {
@@ -35,7 +35,7 @@ impl Scan {
                 let pin = Pin(word);
                 let backend = usize::from(pin.backend());
                 let quiet = age(tick, pin.time());
-                let over = quiet > idle || (pin.closing() && quiet > CLOSING_TICKS);
+                let over = quiet > idle[backend] || (pin.closing() && quiet > CLOSING_TICKS);
                 if (over || !alive[backend]) && memory.replace64(tier, i, word, 0) {
                     scan.cleared += 1;
                 } else {

@@ -110,6 +110,11 @@ impl Pools {
         self.by_id.get(&digest::pool_id(name)).map(|pool| pool.index)
     }
 
+    /// Ticks after which a slot of the pool is idle.
+    pub(super) fn idle(&self, name: &PoolName) -> Option<u16> {
+        self.by_id.get(&digest::pool_id(name)).map(|pool| pool.idle)
+    }
+
     /// Whether some pool has the index.
     pub(super) fn has_index(&self, index: u16) -> bool {
         self.image.len() > usize::from(index) * 2 && self.image.get(usize::from(index) * 2 + 1) != 0

@@ -14,7 +14,7 @@ use super::memory::{Memory, U16Map, U64Map};
 /// Tables in plain memory that lose every store after the `budget`th: what a daemon that is killed there leaves.
 #[derive(Clone, Debug)]
 pub(super) struct Bank {
-    halves: RefCell<[Vec<u16>; 3]>,
+    halves: RefCell<[Vec<u16>; 4]>,
     words: RefCell<[Vec<u64>; 6]>,
     budget: Cell<u64>,
     stores: Cell<u64>,
@@ -24,7 +24,7 @@ impl Bank {
     pub(super) fn new(slots: usize, pools: usize, backends: usize) -> Rc<Self> {
         let pins = 4096 * WAYS;
         Rc::new(Self {
-            halves: RefCell::new([vec![0; slots], vec![0; slots], vec![0; slots]]),
+            halves: RefCell::new(std::array::from_fn(|_| vec![0; slots])),
             words: RefCell::new([
                 vec![0; 16 * 8],
                 vec![0; 16 * 8],
@@ -133,7 +133,8 @@ impl Kernel {
         if !state.in_transition() {
             return state.cur();
         }
-        let backend = match self.pinned(hash, first) {
+        let begin = self.bank.load16(U16Map::Begins, slot);
+        let backend = match self.pinned(hash, first, begin) {
             Some(backend) => backend,
             None if first => {
                 self.pin(hash, state.cur());
@@ -153,11 +154,15 @@ impl Kernel {
         first..first + WAYS
     }
 
-    fn pinned(&self, hash: u64, first: bool) -> Option<u16> {
+    fn pinned(&self, hash: u64, first: bool, begin: u16) -> Option<u16> {
         for tier in [U64Map::Protected, U64Map::Probation] {
             for at in self.ways(tier, hash) {
                 let pin = Pin(self.bank.load64(tier, at));
-                if pin.expired(self.tick, self.pin_idle) || pin.tag() != pin::tag(hash) {
+                if pin.expired(self.tick, self.pin_idle)
+                    || pin.tag() != pin::tag(hash)
+                    || pin.predates(self.tick, begin)
+                    || (first && pin.reopened(self.tick))
+                {
                     continue;
                 }
                 let touched = pin.touched(self.tick, false);
@@ -180,9 +185,11 @@ impl Kernel {
     }
 
     fn place(&self, tier: U64Map, hash: u64, pin: Pin) {
+        let there = |at: &usize| Pin(self.bank.load64(tier, *at));
         let free = self
             .ways(tier, hash)
-            .find(|at| Pin(self.bank.load64(tier, *at)).expired(self.tick, self.pin_idle));
+            .find(|at| there(at).tag() == pin.tag())
+            .or_else(|| self.ways(tier, hash).find(|at| there(at).expired(self.tick, self.pin_idle)));
         self.bank.poke64(tier, free.expect("the tests' pins fit"), pin.0);
     }
 }

@@ -3,6 +3,7 @@
 use lb_common::slot::{MAX_BACKEND, Slot};
 
 use super::{
+    clock::{LONGEST, age},
     memory::{Memory, U16Map},
     transitions::State,
 };
@@ -78,7 +79,7 @@ impl Slots {
         &mut self,
         memory: &impl Memory,
         slot: usize,
-        now: u32,
+        (tick, now): (u16, u32),
         sound: impl Fn(State) -> State,
     ) -> bool {
         let found = State {
@@ -92,13 +93,17 @@ impl Slots {
         if state.slot != found.slot {
             memory.store16(U16Map::Slots, slot, state.slot.0);
         }
-        (self.cur[slot], self.base[slot], self.begun[slot]) = (state.slot.0, state.base, now);
+        let ago = if state.slot.in_transition() { age(tick, memory.load16(U16Map::Begins, slot)) } else { 0 };
+        let begun = now.saturating_sub(u32::from(ago));
+        (self.cur[slot], self.base[slot], self.begun[slot]) = (state.slot.0, state.base, begun);
         self.count(state, true);
         state != found
     }
 
-    /// Writes a slot of a range that no packet can reach yet.
+    /// Writes a slot of a range that no packet can reach yet. In transition from the start, it takes over flows whose pins are older than
+    /// itself: they bind.
     pub(super) fn lay(&mut self, memory: &impl Memory, slot: usize, state: State, tick: u16, now: u32) {
+        memory.store16(U16Map::Begins, slot, tick.wrapping_sub(LONGEST));
         memory.store16(U16Map::Stamps, slot, tick);
         memory.store16(U16Map::Bases, slot, state.base);
         memory.store16(U16Map::Slots, slot, state.slot.0);
@@ -106,8 +111,8 @@ impl Slots {
         self.count(state, true);
     }
 
-    /// Changes a live slot. `restart`: its idle time starts anew, at `(tick, now)`. A packet may pass between any two stores: stamp and base are
-    /// right before the slot refers to them.
+    /// Changes a live slot. `restart`: its idle time starts anew, at `(tick, now)`. A packet may pass between any two stores: begin,
+    /// stamp and base are right before the slot refers to them.
     pub(super) fn set(
         &mut self,
         memory: &impl Memory,
@@ -117,6 +122,9 @@ impl Slots {
     ) -> bool {
         let old = self.get(slot);
         if let Some((tick, now)) = restart {
+            if !old.slot.in_transition() {
+                memory.store16(U16Map::Begins, slot, tick);
+            }
             memory.store16(U16Map::Stamps, slot, tick);
             self.begun[slot] = now;
         }
