@@ -57,6 +57,7 @@ impl Pin {
 
     /// The same pin used at `now`; `closing` is sticky.
     #[inline(always)]
+    #[must_use]
     pub const fn touched(self, now: u16, closing: bool) -> Self {
         let closing = if closing { CLOSING } else { 0 };
         Self(self.0 & !(0xffff << 16) | (now as u64) << 16 | closing)

@@ -1,5 +1,6 @@
 //! Chores of this repository, each one command, the same on a laptop and in CI: `cargo xtask CHORE`.
 
+mod bench;
 mod build;
 mod docs;
 mod fuzz;
@@ -49,6 +50,8 @@ enum Chore {
     Docs(docs::Options),
     /// A small edge site in network namespaces, with real servers and real traffic
     Lab(lab::Options),
+    /// What a packet costs, in ns, and what a pool's rebuild takes (as root)
+    Bench(bench::Options),
     /// Run the fuzz targets for a bounded time (needs nightly and cargo-fuzz)
     Fuzz(fuzz::Options),
     /// The lab's load; the lab runs it inside the client's namespace
@@ -77,6 +80,7 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Tidy => tidy::run(&workspace),
         Chore::Docs(options) => docs::run(&workspace, &options),
         Chore::Lab(options) => lab::run(&workspace, &options),
+        Chore::Bench(options) => bench::run(&workspace, &options),
         Chore::Fuzz(options) => fuzz::run(&workspace, &options),
         Chore::LabClient(options) => lab::client::run(&options),
     }

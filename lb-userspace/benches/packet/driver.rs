@@ -1,6 +1,6 @@
 //! Runs the harness program and collects its windows.
 
-use std::{os::fd::AsFd, sync::atomic::Ordering};
+use std::{os::fd::AsFd, sync::atomic::Ordering, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use aya::{
@@ -19,6 +19,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb
 
 /// Packets measured per case and round.
 const PACKETS: u64 = 32 * WINDOW;
+const PACKETS_PER_WINDOW: u32 = WINDOW as u32;
 
 /// One row of the report.
 pub(crate) struct Case {
@@ -153,8 +154,8 @@ impl Harness {
         );
         let done = self.state.word(field::WINDOWS).load(Ordering::Relaxed).min(u64::from(SAMPLES));
         for window in (warm_up / WINDOW)..done {
-            case.windows
-                .push(self.windows.word(window as usize).load(Ordering::Relaxed) as f64 / WINDOW as f64);
+            let took = Duration::from_nanos(self.windows.word(window as usize).load(Ordering::Relaxed));
+            case.windows.push(took.as_secs_f64() * 1e9 / f64::from(PACKETS_PER_WINDOW));
         }
         Ok(())
     }

@@ -87,8 +87,8 @@ fn desired(services: u32, pools: u32, backends: u32) -> Result<Desired> {
             .collect::<Result<BTreeMap<_, _>>>()?;
         let wanted = DesiredPool {
             slots: SLOTS,
-            idle: Duration::from_secs(300),
-            drain_timeout: Duration::from_secs(3600),
+            idle: Duration::from_mins(5),
+            drain_timeout: Duration::from_hours(1),
             backends,
         };
         all.pools.insert(name(pool)?, wanted);

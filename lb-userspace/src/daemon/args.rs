@@ -20,6 +20,7 @@ const LONG_VERSION: &str = concat!(
 ///
 /// Signals: HUP reloads the configuration, TERM and INT end the daemon; forwarding goes on with the last tables.
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(name = "lbd", version, long_version = LONG_VERSION)]
 pub(super) struct Args {
     /// Configuration file.
@@ -31,7 +32,7 @@ pub(super) struct Args {
     /// When ending, also take the program off the interfaces and forget its tables: forwarding ends.
     #[arg(long)]
     pub(super) detach_on_exit: bool,
-    /// Log lines as JSON on standard error. Levels: RUST_LOG=debug, RUST_LOG=lb_userspace::health=debug.
+    /// Log lines as JSON on standard error. Levels are set by `RUST_LOG`: `debug`, or `lb_userspace::health=debug`.
     #[arg(long)]
     pub(super) log_json: bool,
     /// Print docs/config.md.

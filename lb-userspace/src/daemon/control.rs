@@ -81,7 +81,7 @@ impl Levers {
                 let path = PathBuf::from(&file.name);
                 let at = path.clone();
                 let parsed = tokio::task::spawn_blocking(move || config::parse(&file.text, &at)).await;
-                (path, parsed.map_err(broken)?)
+                (path, parsed.map_err(|e| broken(&e))?)
             }
         };
         match parsed {
@@ -186,10 +186,10 @@ impl Control for Levers {
 }
 
 async fn read(path: PathBuf) -> Result<Result<Loaded, Problems>, ControlError> {
-    tokio::task::spawn_blocking(move || config::load(&path)).await.map_err(broken)
+    tokio::task::spawn_blocking(move || config::load(&path)).await.map_err(|e| broken(&e))
 }
 
-fn broken(e: tokio::task::JoinError) -> ControlError {
+fn broken(e: &tokio::task::JoinError) -> ControlError {
     ControlError::Unavailable(format!("reading the configuration failed: {e}"))
 }
 

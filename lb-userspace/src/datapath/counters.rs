@@ -46,7 +46,7 @@ pub(super) fn read<T: FromBytes>(
             keys: keys.as_mut_ptr() as u64,
             values: values.as_mut_ptr() as u64,
             count: batch,
-            map_fd: fd.as_fd().as_raw_fd() as u32,
+            map_fd: fd.as_fd().as_raw_fd().cast_unsigned(),
             ..BatchAttr::default()
         };
         // SAFETY: the attribute is laid out as the kernel's `union bpf_attr` begins, and every pointer in it is to a buffer that

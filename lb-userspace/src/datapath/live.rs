@@ -106,7 +106,7 @@ impl Live {
         let mut route = Route { verdict: "forward".to_owned(), ..Route::default() };
         if !has(explain::FORWARDED) {
             let reason = Reason::ALL.get(found.reason as usize).copied().unwrap_or(Reason::BadTable);
-            route.verdict = word(reason.verdict()).to_owned();
+            word(reason.verdict()).clone_into(&mut route.verdict);
             route.reason = Some((reason.as_str().to_owned(), reason.describe().trim().to_owned()));
         }
         if has(explain::HAS_SERVICE) {

@@ -174,7 +174,7 @@ fn note(table: &mut Table, notice: Notice, now: Instant) {
         Notice::Link(link) => table.link(link, now),
         Notice::LinkGone(ifindex) => table.link_gone(ifindex, now),
         Notice::Neighbour { ifindex, address, neighbour } => {
-            table.neighbour(ifindex, address, neighbour, now)
+            table.neighbour(ifindex, address, neighbour, now);
         }
         Notice::NeighbourGone { ifindex, address } => table.neighbour_gone(ifindex, address, now),
         Notice::Network(first, last) => table.network_changed(first, last, now),
