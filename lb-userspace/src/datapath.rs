@@ -13,6 +13,7 @@ mod live;
 pub mod maglev;
 pub mod mapped;
 pub mod object;
+pub mod preview;
 pub mod region;
 mod rendezvous;
 pub mod tables;

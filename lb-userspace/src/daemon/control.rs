@@ -12,8 +12,9 @@ use crate::{
         control::{Answer, Control, ControlError},
         types::{Candidate, CheckRun, Command, Outcome, Refusal, ReloadReport, Selector},
     },
-    config::{self, Diff, Loaded, Problems},
+    config::{self, Diff, Loaded, Problems, Secret},
     coordinator::{CallError, Handle, snapshot::Snapshot},
+    datapath::preview,
     health::Checker,
     model::{CheckTarget, Config},
 };
@@ -39,6 +40,8 @@ pub(super) struct Levers {
     pub(super) checker: Checker,
     pub(super) snapshot: watch::Receiver<Arc<Snapshot>>,
     pub(super) end: mpsc::Sender<Ending>,
+    /// Of the flow hash: decides who owns which slot.
+    pub(super) secret: Secret,
 }
 
 impl Levers {
@@ -72,6 +75,23 @@ impl Levers {
             ));
         }
         ReloadReport { source: source.display().to_string(), changes, warnings }
+    }
+
+    /// One sentence for each pool whose new connections would be spread otherwise.
+    fn moves(&self, old: &Config, new: &Config) -> Vec<String> {
+        new.pools
+            .iter()
+            .filter_map(|(name, after)| {
+                let before = old.pools.get(name).filter(|before| *before != after)?;
+                let share = preview::moved(self.secret.bytes(), before, after);
+                (share > 0.0).then(|| {
+                    format!(
+                        "pool {name}: {:.1} % of new connections would go to another backend; established ones stay",
+                        share * 100.0
+                    )
+                })
+            })
+            .collect()
     }
 
     async fn candidate(&self, candidate: Candidate) -> Result<(PathBuf, Loaded), ControlError> {

@@ -28,7 +28,7 @@ use crate::{
         sources::{About, Sources},
         writes::SocketState,
     },
-    config::secret,
+    config::{Secret, secret},
     coordinator::{
         Adopted, AdoptedBackend, Coordinator, Inputs, Now, Outputs, State, Store, snapshot::Snapshot,
     },
@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args, config: Config) -> Result<()> {
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    let ending = runtime.block_on(serve(args, Arc::new(config), engine))?;
+    let ending = runtime.block_on(serve(args, Arc::new(config), engine, key))?;
     runtime.shutdown_timeout(Duration::from_secs(1));
     if ending == Ending::Detach || args.detach_on_exit {
         datapath::engine::detach(&global.bpf_dir)?;
@@ -86,7 +86,7 @@ pub(super) fn run(args: &Args, config: Config) -> Result<()> {
     Ok(())
 }
 
-async fn serve(args: &Args, config: Arc<Config>, engine: Engine) -> Result<Ending> {
+async fn serve(args: &Args, config: Arc<Config>, engine: Engine, secret: Secret) -> Result<Ending> {
     let global = &config.global;
     let stop = CancellationToken::new();
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
@@ -154,6 +154,7 @@ async fn serve(args: &Args, config: Arc<Config>, engine: Engine) -> Result<Endin
         checker: checker.clone(),
         snapshot: latest.clone(),
         end,
+        secret,
     });
 
     let coordinator_stop = CancellationToken::new();

@@ -195,3 +195,27 @@ fn equal_states_have_equal_digests_whatever_the_local_indices() {
     one.change(|d| set(d, 1, Disposition::Down));
     assert_ne!(one.status().digest, two.status().digest);
 }
+
+#[test]
+fn ports_that_were_pinned_in_an_earlier_transition_are_free_in_the_next() {
+    let mut site = Site::new(desired(251, 0..4));
+    site.kernel.pin_idle = u16::MAX;
+    site.change(|d| set(d, 0, Disposition::Draining));
+    site.open(2000);
+    // Talking to their slots' owners, they do not keep the slots in transition; their pins are as fresh as can be.
+    for _ in 0..=IDLE + 1 {
+        site.kernel.tick = site.kernel.tick.wrapping_add(1);
+        site.assert_nothing_moved("pinned to the slot's owner");
+        site.tables.sweep(site.kernel.tick);
+    }
+    assert_eq!(site.status().in_transition, 0);
+    site.kernel.tick = site.kernel.tick.wrapping_add(1);
+    site.change(|d| set(d, 1, Disposition::Draining));
+    site.assert_nothing_moved("established before the second transition");
+    let drained = id("text", 1);
+    let again: BTreeSet<u64> = site.flows.iter().map(|f| site.kernel.packet(0, f.hash, true)).collect();
+    assert!(
+        !again.contains(&drained),
+        "a new connection from ports used before goes where new connections go"
+    );
+}
