@@ -166,7 +166,10 @@ fn frame6(dst: [u8; 4]) -> Result<Vec<u8>> {
 pub(crate) fn cases() -> Result<Vec<Case>> {
     const HOT: u64 = 256;
     const MILLION: u64 = 1 << 20;
+    const FOUR_EACH: u64 = 4 * 4096;
     let one = Rc::new(World::new(1, 1, 20)?);
+    let many_backends = Rc::new(World::new(1, 1, 4096)?);
+    let many_pools = Rc::new(World::new(64, 64, 20)?);
     let own = |name, program, action| -> Result<Case> {
         Ok(Case::new(name, frame4(VIP, &Kind::Ack)?, Target::Own(program), action))
     };
@@ -182,17 +185,17 @@ pub(crate) fn cases() -> Result<Vec<Case>> {
         ours("v4_udp_hot", frame4(VIP, &Kind::Udp), &one, TX)?.flows(HOT),
         ours("v4_syn_new", frame4(VIP, &Kind::Syn), &one, TX)?.flows(MILLION),
         ours("not_ours", frame4(NOBODY, &Kind::Ack), &one, PASS)?.flows(HOT),
-        // Traffic to one service of many, and to all of them in turn.
+        // Growth in one dimension each, against `v4_tcp_hot`: among many services, to many backends, to many pools …
         ours("v4_services_10k", frame4(VIP, &Kind::Ack), &Rc::new(World::new(10_000, 1, 20)?), TX)?
             .flows(HOT),
+        ours("v4_backends_4096", frame4(VIP, &Kind::Ack), &many_backends, TX)?.flows(FOUR_EACH),
+        ours("v4_pools_64", frame4(VIP, &Kind::Ack), &many_pools, TX)?.flows(HOT).services(64),
+        // … and the worst that they can do to the caches: every service hit in turn, a million flows.
         ours("v4_services_8k_hit", frame4(VIP, &Kind::Ack), &Rc::new(World::new(8_192, 1, 20)?), TX)?
             .flows(HOT)
             .services(8_192),
-        ours("v4_backends_4096", frame4(VIP, &Kind::Ack), &Rc::new(World::new(1, 1, 4096)?), TX)?
-            .flows(MILLION),
-        ours("v4_pools_64", frame4(VIP, &Kind::Ack), &Rc::new(World::new(64, 64, 20)?), TX)?
-            .flows(MILLION)
-            .services(64),
+        ours("v4_backends_4096_1m", frame4(VIP, &Kind::Ack), &many_backends, TX)?.flows(MILLION),
+        ours("v4_pools_64_1m", frame4(VIP, &Kind::Ack), &many_pools, TX)?.flows(MILLION).services(64),
     ])
 }
 
