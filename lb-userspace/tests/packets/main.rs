@@ -14,6 +14,7 @@
 
 mod frame;
 mod model;
+mod transitions;
 mod truncation;
 mod verdicts;
 mod world;

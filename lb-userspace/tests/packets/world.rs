@@ -133,7 +133,7 @@ impl World {
             );
             return None;
         }
-        let limits = Limits { services: 64, backends: 64, pools: 16, slots: 16_384, pins };
+        let limits = Limits { services: 64, backends: 64, pools: 16, slots: 2048, pins };
         let object = Object::load(&limits, key(), None).unwrap();
         let settings = object.settings(&SECRET);
         let mapped = Mapped::new(&object).unwrap();
