@@ -14,6 +14,7 @@
 
 mod frame;
 mod model;
+mod random;
 mod transitions;
 mod truncation;
 mod verdicts;

@@ -177,6 +177,24 @@ fn ports_used_again_after_a_close_are_a_new_connection_from_its_first_packet_to_
 }
 
 #[test]
+fn ports_used_again_after_a_long_silence_are_a_new_connection_too() {
+    let Some(mut world) = world(4) else { return };
+    let moved = drained(&mut world, "b1");
+    for (flow, to) in &moved {
+        for kind in [Kind::Syn, Kind::Ack] {
+            assert_eq!(world.packet(*flow, kind), *to);
+        }
+    }
+    set(&mut world, "b1", Disposition::Serving);
+    world.pass(pin::SYN_TICKS + 2);
+    for (flow, _) in &moved {
+        for kind in [Kind::Syn, Kind::Ack, Kind::Ack] {
+            assert_eq!(world.packet(*flow, kind), "b1", "{kind:?}");
+        }
+    }
+}
+
+#[test]
 fn a_dead_backend_gets_nothing_at_once_and_pins_to_it_are_gone() {
     let Some(mut world) = world(4) else { return };
     let moved = drained(&mut world, "b1");
@@ -266,7 +284,9 @@ fn weights_added_and_removed_backends_break_no_connection() {
         }
     }
     // A removed one keeps its connections as a drained one does.
-    world.change(|d| drop(text(d).backends.remove("b3")));
+    world.change(|d| {
+        text(d).backends.remove("b3").unwrap();
+    });
     for (flow, owner) in &before {
         assert_eq!(world.packet(*flow, Kind::Ack), *owner, "removed");
         assert_ne!(world.whereto(Flow { src: (flow.src.ip(), 9).into(), ..*flow }, Kind::Syn), "b3");

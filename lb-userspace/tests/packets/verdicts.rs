@@ -278,14 +278,19 @@ fn cases() -> Vec<Case> {
         case("to another interface, tag popped", tagged(&to_far, &[(VLAN, 9)]), far);
     }
 
-    // Pools that cannot serve; what is wrong with the pool comes before what is wrong with the TTL.
-    for (n, reason) in [(3, Reason::NoBackend), (4, Reason::NoBackend), (5, Reason::Unresolved)] {
+    // Pools that cannot serve. A pool without backends has nobody to expire for; a TTL that expires needs no next hop.
+    let ttl = Reason::TtlExpired;
+    for (n, reason, with_ttl_1) in [
+        (3, Reason::NoBackend, Reason::NoBackend),
+        (4, Reason::NoBackend, Reason::NoBackend),
+        (5, Reason::Unresolved, ttl),
+    ] {
         for (family, dst) in [("IPv4", format!("203.0.113.{n}:80")), ("IPv6", format!("[2001:db8::{n}]:80"))]
         {
             case(&format!("{family}, pool {n}: {reason:?}"), of(&dst, Kind::Syn), Stop(reason));
         }
         let dst = format!("203.0.113.{n}:80");
-        case(&format!("pool {n} and TTL 1"), edit4(&of(&dst, Kind::Ack), 8, &[1]), Stop(reason));
+        case(&format!("pool {n} and TTL 1"), edit4(&of(&dst, Kind::Ack), 8, &[1]), Stop(with_ttl_1));
     }
     cases
 }

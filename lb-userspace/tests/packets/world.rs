@@ -188,8 +188,10 @@ impl World {
     /// Lets `ticks` pass as far as slots and pins are concerned: everything in the tables was used so much longer ago.
     pub(crate) fn pass(&mut self, ticks: u16) {
         let memory = self.tables.memory();
-        for i in 0..memory.len16(U16Map::Stamps) {
-            memory.store16(U16Map::Stamps, i, memory.load16(U16Map::Stamps, i).wrapping_sub(ticks));
+        for map in [U16Map::Stamps, U16Map::Begins] {
+            for i in 0..memory.len16(map) {
+                memory.store16(map, i, memory.load16(map, i).wrapping_sub(ticks));
+            }
         }
         for tier in [U64Map::Probation, U64Map::Protected] {
             for i in 0..memory.len64(tier) {
@@ -353,10 +355,10 @@ impl World {
             return Err(Reason::NoBackend);
         }
         let (_, id) = self.tables.backends().find(|(i, _)| *i == owner).expect("an owner with a name");
-        let next = pool.backends[&id.backend].next_hop.ok_or(Reason::Unresolved)?;
         if seen.ttl < 2 {
             return Err(Reason::TtlExpired);
         }
+        let next = pool.backends[&id.backend].next_hop.ok_or(Reason::Unresolved)?;
         if !model::can_retag(seen.tags, next.vlan) {
             return Err(Reason::VlanRewrite);
         }
