@@ -21,6 +21,8 @@ use lb_userspace::datapath::object::OBJECT;
 const ARRAY: u32 = 2;
 const PERCPU_ARRAY: u32 = 6;
 const MMAPABLE: u32 = 1 << 10;
+/// ELF: a section without a body in the file.
+const NOBITS: usize = 8;
 
 /// A little-endian number of up to 8 bytes.
 fn number(bytes: &[u8], at: usize, length: usize) -> usize {
@@ -47,7 +49,6 @@ fn sections(object: &[u8]) -> Vec<(String, Section<'_>)> {
         .map(|i| {
             let header = &object[start + i * size..][..size];
             let (offset, length) = (number(header, 0x18, 8), number(header, 0x20, 8));
-            const NOBITS: usize = 8;
             let body = if number(header, 4, 4) == NOBITS { &[][..] } else { &object[offset..][..length] };
             Section { header, body }
         })
@@ -83,7 +84,7 @@ fn functions(object: &[u8], of: &str) -> Vec<String> {
 struct Type {
     name: String,
     kind: usize,
-    size_or_type: usize,
+    extent: usize,
     more: Vec<usize>,
     /// Names of a struct's members.
     fields: Vec<String>,
@@ -112,7 +113,7 @@ impl Btf {
         let (types, strings) = (part(8), part(16));
         // Type 0 is `void`.
         let mut all =
-            vec![Type { name: "void".to_owned(), kind: 0, size_or_type: 0, more: vec![], fields: vec![] }];
+            vec![Type { name: "void".to_owned(), kind: 0, extent: 0, more: vec![], fields: vec![] }];
         let mut at = 0;
         while at < types.len() {
             let info = number(types, at + 4, 4);
@@ -132,7 +133,7 @@ impl Btf {
             all.push(Type {
                 name: string(strings, number(types, at, 4)),
                 kind,
-                size_or_type: number(types, at + 8, 4),
+                extent: number(types, at + 8, 4),
                 more,
                 fields,
             });
@@ -156,7 +157,7 @@ impl Btf {
 
     fn size(&self, of: &Type) -> usize {
         match of.kind {
-            kind::INT | kind::STRUCT => of.size_or_type,
+            kind::INT | kind::STRUCT => of.extent,
             kind::ARRAY => of.more[2] * self.size(&self.0[of.more[0]]),
             other => panic!("no size of kind {other}: {of:?}"),
         }
@@ -164,7 +165,7 @@ impl Btf {
 
     fn behind(&self, pointer: &Type) -> &Type {
         assert_eq!(pointer.kind, kind::PTR, "{pointer:?}");
-        &self.0[pointer.size_or_type]
+        &self.0[pointer.extent]
     }
 
     /// Names of the variables in a section, with their types.
@@ -173,7 +174,7 @@ impl Btf {
         section
             .more
             .chunks_exact(3)
-            .map(|v| (self.0[v[0]].name.clone(), &self.0[self.0[v[0]].size_or_type]))
+            .map(|v| (self.0[v[0]].name.clone(), &self.0[self.0[v[0]].extent]))
             .collect()
     }
 }

@@ -10,7 +10,7 @@
 //! | `transitions` | slots that change owner: bases, pins, and how they end |
 //! | `random` | many thousand random frames against the model |
 //!
-//! Loading a program needs root (or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON); without it the tests say so and do nothing.
+//! Loading a program needs root; without it the tests say so and do nothing.
 
 mod frame;
 mod model;

@@ -46,10 +46,11 @@ impl Random {
         let pool = if self.one_in(2) { 2 } else { 1 + self.below(8) };
         let port = self.pick(&[80, 80, 80, 53, 4433, 81]);
         let udp = port == 53 || port == 4433;
-        let kind = if udp != self.one_in(30) {
-            Kind::Udp
-        } else {
+        // Now and then the other protocol.
+        let kind = if udp == self.one_in(30) {
             self.pick(&[Kind::Syn, Kind::SynAck, Kind::Ack, Kind::Ack, Kind::Ack, Kind::FinAck, Kind::Rst])
+        } else {
+            Kind::Udp
         };
         let six = self.one_in(2);
         let dst = if six { format!("[2001:db8::{pool}]:{port}") } else { format!("203.0.113.{pool}:{port}") };
@@ -151,7 +152,7 @@ fn random_frames_get_what_the_model_says() {
             let change = n / BATCH;
             world.change(|desired| {
                 for (i, backend) in desired.pools.get_mut("many").unwrap().backends.values_mut().enumerate() {
-                    backend.disposition = if change > 0 && (i + change) % 3 == 0 {
+                    backend.disposition = if change > 0 && (i + change).is_multiple_of(3) {
                         Disposition::Draining
                     } else {
                         Disposition::Serving

@@ -256,9 +256,9 @@ fn a_repooled_backend_gets_its_slots_back_and_interim_connections_stay() {
 
 #[test]
 fn weights_added_and_removed_backends_break_no_connection() {
+    type Change = fn(&mut DesiredPool);
     let Some(mut world) = world(4) else { return };
     let mut before = owners(&world, 80, Kind::Ack);
-    type Change = fn(&mut DesiredPool);
     let changes: [(&str, Change); 5] = [
         ("weight", |p| p.backends.get_mut("b1").unwrap().weight = 40.try_into().unwrap()),
         ("weight 0", |p| p.backends.get_mut("b2").unwrap().weight = 0.try_into().unwrap()),
@@ -384,7 +384,7 @@ fn a_pin_to_another_backend_keeps_its_slot_in_transition() {
 #[test]
 fn a_transition_ends_after_drain_timeout_whoever_still_speaks() {
     let mut all = desired(4);
-    text(&mut all).drain_timeout = std::time::Duration::from_secs(300);
+    text(&mut all).drain_timeout = std::time::Duration::from_mins(5);
     let Some(mut world) = World::new(1024, all) else { return };
     let moved = drained(&mut world, "b1");
     world.sweep();

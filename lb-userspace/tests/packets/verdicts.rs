@@ -203,7 +203,7 @@ fn cases() -> Vec<Case> {
     // IPv6 extension headers: each alone, then chains of them.
     let hop = Ext::HopByHop(0);
     let long = Ext::HopByHop(31);
-    let dest = Ext::Destination(1);
+    let target = Ext::Destination(1);
     let visited = Ext::Routing { left: 0 };
     let to_visit = Ext::Routing { left: 1 };
     let auth = Ext::Authentication { words: 3 };
@@ -211,7 +211,7 @@ fn cases() -> Vec<Case> {
     for (name, chain, want) in [
         ("hop-by-hop", &[hop][..], one),
         ("a hop-by-hop header of 256 bytes", &[long], one),
-        ("destination options", &[dest], one),
+        ("destination options", &[target], one),
         ("routing, all visited", &[visited], one),
         ("routing, one to visit", &[to_visit], Stop(Reason::SourceRouted)),
         ("routing, 255 to visit", &[Ext::Routing { left: 255 }], Stop(Reason::SourceRouted)),
@@ -222,19 +222,19 @@ fn cases() -> Vec<Case> {
         ("a first fragment", &[Ext::Fragment { offset: 0, more: true }], Stop(Reason::Fragment)),
         ("a middle fragment", &[Ext::Fragment { offset: 181, more: true }], Stop(Reason::Fragment)),
         ("a last fragment", &[Ext::Fragment { offset: 181, more: false }], Stop(Reason::Fragment)),
-        ("two headers", &[hop, dest], one),
+        ("two headers", &[hop, target], one),
         ("three headers", &[hop, visited, auth], one),
-        ("four headers", &[hop, visited, atomic, dest], one),
+        ("four headers", &[hop, visited, atomic, target], one),
         (
             "four headers, the last a fragment's",
-            &[hop, dest, visited, Ext::Fragment { offset: 1, more: false }],
+            &[hop, target, visited, Ext::Fragment { offset: 1, more: false }],
             Stop(Reason::Fragment),
         ),
-        ("four headers, the last source-routed", &[hop, dest, auth, to_visit], Stop(Reason::SourceRouted)),
-        ("five headers", &[hop, dest, visited, auth, dest], Stop(Reason::TooManyExtensions)),
+        ("four headers, the last source-routed", &[hop, target, auth, to_visit], Stop(Reason::SourceRouted)),
+        ("five headers", &[hop, target, visited, auth, target], Stop(Reason::TooManyExtensions)),
         (
             "five headers, the fifth a fragment's",
-            &[hop, dest, dest, dest, Ext::Fragment { offset: 0, more: true }],
+            &[hop, target, target, target, Ext::Fragment { offset: 0, more: true }],
             Stop(Reason::TooManyExtensions),
         ),
     ] {
@@ -242,7 +242,7 @@ fn cases() -> Vec<Case> {
     }
     case(
         "IPv6 UDP behind an extension header",
-        extended(&of("[2001:db8::1]:53", Kind::Udp), &[dest]),
+        extended(&of("[2001:db8::1]:53", Kind::Udp), &[target]),
         Send("one-udp", "one/b1"),
     );
     case(

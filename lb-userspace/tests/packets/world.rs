@@ -292,7 +292,7 @@ impl World {
         assert_eq!(action, outcome.action(), "live program and dry run differ: {outcome:?} {told:?}");
         match &outcome {
             Outcome::Sent { frame, .. } => {
-                assert_eq!(&out, frame, "live program and dry run write differently")
+                assert_eq!(&out, frame, "live program and dry run write differently");
             }
             Outcome::Stopped(why) if why.verdict() == Verdict::Pass => {
                 assert_eq!(out, bytes, "a passed frame changed");

@@ -192,7 +192,7 @@ fn up_to_four_extension_headers_of_any_kind_are_skipped() {
                 );
             }
             for fifth in &kinds {
-                let chain = [&chain[..], &[fifth.clone()]].concat();
+                let chain = [&chain[..], core::slice::from_ref(fifth)].concat();
                 assert_eq!(parse(&extended(&chain)), Err(Reason::TooManyExtensions));
             }
         }
