@@ -176,14 +176,18 @@ fn moving<const LIVE: bool>(hash: u64, at: u32, Facts { cur, flags, kind }: Fact
     let opens = flags & (SYN | ACK) == SYN;
     let closes = flags & (FIN | RST) != 0;
 
-    if let Some((word, pin)) = find(protected, tag, life)
-        && !(opens && pin.reopened(now))
-    {
-        let touched = pin.touched(now, closes);
-        if LIVE && touched != pin {
-            store(word, touched);
+    if let Some((word, pin)) = find(protected, tag, life) {
+        if !(opens && pin.reopened(now)) {
+            let touched = pin.touched(now, closes);
+            if LIVE && touched != pin {
+                store(word, touched);
+            }
+            return pinned(pin.backend());
         }
-        return pinned(pin.backend());
+        // This tier is asked first: the old connection's pin must not claim what follows the new one's SYN.
+        if LIVE {
+            store(word, Pin::default());
+        }
     }
     if let Some((word, pin)) = find(probation, tag, life)
         && !(opens && pin.reopened(now))

@@ -188,3 +188,6 @@ const fn is_extension(next: u8) -> bool {
         ipv6::HOP_BY_HOP | ipv6::ROUTING | ipv6::FRAGMENT | ipv6::AUTHENTICATION | ipv6::DESTINATION
     )
 }
+
+#[cfg(test)]
+mod tests;
