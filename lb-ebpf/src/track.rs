@@ -108,14 +108,18 @@ fn kind(service: ServiceRef, transport: &Transport) -> Kind {
     }
 }
 
-/// [`moving`] of the attached program: functions of their own, as their code would only lengthen the way of a stable slot's packets.
+/// [`moving`] of the attached program: a function of its own, as its code would only lengthen the way of a stable slot's packets. With
+/// a C name and no pointer among its arguments it is a *global* function to the verifier, which looks at it once and not at each call.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn moving_live(hash: u64, at: u32, facts: u64) -> u64 {
+pub extern "C" fn moving_live(hash: u64, at: u32, facts: u64) -> u64 {
     moving::<true>(hash, at, Facts::unpacked(facts)).packed()
 }
 
+/// The same for the dry run.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn moving_dry(hash: u64, at: u32, facts: u64) -> u64 {
+pub extern "C" fn moving_dry(hash: u64, at: u32, facts: u64) -> u64 {
     moving::<false>(hash, at, Facts::unpacked(facts)).packed()
 }
 
