@@ -223,7 +223,9 @@ impl Coordinator {
     }
 
     fn publish(&mut self) {
-        let snapshot = self.state.snapshot(now());
+        let mut snapshot = self.state.snapshot(now());
+        // A change that waits to be handed over is wanted already: whoever waits for the kernel to have it must not be told that it has.
+        snapshot.revision += u64::from(self.due.is_some());
         self.outputs.snapshot.send_replace(Arc::new(snapshot));
     }
 }

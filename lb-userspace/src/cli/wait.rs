@@ -22,12 +22,15 @@ use crate::{
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Every pin that was made before this much silence has been counted.
+const COUNTED: Duration = Duration::from_secs(2);
+
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {
     /// New connections go there, and the kernel knows.
     Serving,
-    /// No connection is left: no slot keeps old ones for it, or not a packet came for `quiet`.
+    /// No connection is left: no slot and no pin keeps one for it, or not a packet came for `quiet`.
     Drained {
         /// That long.
         quiet: Duration,
@@ -87,10 +90,12 @@ fn serves(b: &Backend) -> bool {
     b.state == Disposition::Serving && (b.weight == 0 || b.table.is_some_and(|share| share.slots > 0))
 }
 
-/// `None` when nothing is left. A backend that never had a packet is as quiet as we have watched it.
+/// `None` when nothing is left. A backend that never had a packet is as quiet as we have watched it. Flows that began while their slots
+/// were in transition are bound by pins alone; those are counted once a second.
 fn still_draining(id: &str, share: Share, quiet: Duration, waited: Duration) -> Option<String> {
     let silent = share.quiet_for.unwrap_or(waited.as_secs());
-    let gone = share.draining_slots == 0 || silent >= quiet.as_secs();
+    let unbound = share.draining_slots == 0 && share.pins == 0 && silent >= COUNTED.as_secs();
+    let gone = unbound || silent >= quiet.as_secs();
     if share.slots == 0 && gone {
         return None;
     }
@@ -199,13 +204,29 @@ mod tests {
 
     #[test]
     fn no_draining_slot_or_a_minute_of_silence_ends_the_wait() {
-        let now = look(|b| share(b).draining_slots = 0);
+        let now = look(|b| {
+            share(b).draining_slots = 0;
+            share(b).pins = 0;
+            share(b).quiet_for = Some(2);
+        });
         assert_eq!(judge(DRAINED, &now, Duration::ZERO), Progress::Done);
         let now = look(|b| share(b).quiet_for = Some(60));
         assert_eq!(judge(DRAINED, &now, Duration::ZERO), Progress::Done);
         let now = look(|b| share(b).quiet_for = None);
         assert!(matches!(judge(DRAINED, &now, Duration::from_secs(59)), Progress::Waiting(_)));
         assert_eq!(judge(DRAINED, &now, Duration::from_mins(1)), Progress::Done);
+    }
+
+    #[test]
+    fn flows_that_only_pins_hold_are_waited_for() {
+        let pinned = look(|b| share(b).draining_slots = 0);
+        assert!(matches!(judge(DRAINED, &pinned, Duration::from_secs(9)), Progress::Waiting(_)));
+        let not_counted_yet = look(|b| {
+            share(b).draining_slots = 0;
+            share(b).pins = 0;
+            share(b).quiet_for = Some(1);
+        });
+        assert!(matches!(judge(DRAINED, &not_counted_yet, Duration::from_secs(9)), Progress::Waiting(_)));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct Snapshot {
     pub published: Instant,
     /// Counts up with each publication.
     pub sequence: u64,
-    /// [`crate::datapath::Desired::revision`] of the state handed to the data plane last.
+    /// [`crate::datapath::Desired::revision`] of the state that the data plane has been handed or will be handed in a moment.
     pub revision: u64,
     /// The first configuration is in force and its first revision is in the kernel.
     pub ready: bool,

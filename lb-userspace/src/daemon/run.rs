@@ -30,7 +30,7 @@ use crate::{
     },
     config::{Secret, secret},
     coordinator::{
-        Adopted, AdoptedBackend, Coordinator, Inputs, Now, Outputs, State, Store, snapshot::Snapshot,
+        Adopted, AdoptedBackend, Coordinator, Inputs, Now, Outputs, State, Store, memory, snapshot::Snapshot,
     },
     datapath::{
         self, Desired,
@@ -38,7 +38,7 @@ use crate::{
     },
     health::{Checker, HealthEvent},
     metrics,
-    model::Config,
+    model::{Config, Disposition},
     neighbour::{NeighbourEvent, Watcher},
 };
 
@@ -218,12 +218,14 @@ async fn serve(args: &Args, config: Arc<Config>, engine: Engine, secret: Secret)
     let all = async {
         checker.stop().await;
         watcher.join().await;
+        // Without this sender and the coordinator's, who follows the wanted tables ends: the engine, and the coordinator's memory,
+        // for which the coordinator waits.
+        drop(desired);
         // Last: a command under way gets its answer and its override gets to disk.
         coordinator_stop.cancel();
         if let Err(e) = coordinator.await {
             tracing::error!(error = %e, "the coordinator ended badly");
         }
-        drop(desired);
         while let Some(ended) = tasks.join_next().await {
             if let Err(e) = ended {
                 tracing::error!(error = %e, "a task ended badly");
@@ -244,19 +246,29 @@ async fn named(name: &'static str, work: impl Future<Output = ()>) -> &'static s
     name
 }
 
-/// What the kernel's tables hold of this configuration.
+/// Who served and who drained when the daemon before this one ended: what the kernel's tables show, and what it wrote down. The tables are
+/// the truth, but know nothing of a backend whose flows only pins hold, nor the names of those that the file no longer has.
 fn adopted(engine: &Engine, config: &Config) -> Adopted {
-    let found = engine.adopted_backends(config);
-    if !found.is_empty() {
-        tracing::info!(backends = found.len(), "adopted the tables of the daemon before this one");
+    if engine.adopted.backends == 0 {
+        return Adopted::new();
     }
-    found
-        .into_iter()
-        .filter_map(|(id, disposition)| {
-            let backend = config.pools.get(&id.pool)?.backends.get(&id.backend)?;
-            Some((id, AdoptedBackend { address: backend.address, weight: backend.weight, disposition }))
-        })
-        .collect()
+    let mut all = memory::load(&config.global.state_dir);
+    for (id, disposition) in engine.adopted_backends(config) {
+        let Some(backend) = config.pools.get(&id.pool).and_then(|pool| pool.backends.get(&id.backend)) else {
+            continue;
+        };
+        let agrees = all.get(&id).is_some_and(|written| {
+            written.address == backend.address
+                && (disposition == Disposition::Out
+                    || written.disposition.takes_new() == disposition.takes_new())
+        });
+        if !agrees {
+            let (address, weight) = (backend.address, backend.weight);
+            all.insert(id, AdoptedBackend { address, weight, disposition });
+        }
+    }
+    tracing::info!(backends = all.len(), "adopted the tables of the daemon before this one");
+    all
 }
 
 /// Tells the service manager when we are ready, and feeds its watchdog while the coordinator works.

@@ -15,7 +15,7 @@ use aya::programs::{
 
 use lb_common::names;
 
-use super::{Attachment, Error, driver, kernel, object::Object};
+use super::{Attachment, Error, driver, kernel, object::Object, unlink::unlink};
 use crate::model::XdpMode;
 
 /// An attachment that this process holds. Dropping it leaves the program attached.
@@ -25,6 +25,20 @@ pub(super) struct Attached {
     pub(super) about: Attachment,
     /// Keeps the link's descriptor open, so that it can be inspected while we run.
     _link: PinnedLink,
+    /// Where it is pinned.
+    pin: PathBuf,
+    /// It was attached by this process, not by a predecessor.
+    new: bool,
+}
+
+impl Attached {
+    /// Takes the program off again if it was not there before.
+    pub(super) fn undo(self) {
+        let Self { about, pin, new, _link } = self;
+        if new && let Err(e) = unlink(&pin) {
+            tracing::error!(interface = about.interface, error = %e, "the program stays attached");
+        }
+    }
 }
 
 /// Attaches the program of `object` to `interface`, or puts it in place of the one that a predecessor attached there.
@@ -34,14 +48,19 @@ pub(super) fn attach(object: &Object, interface: &str, mode: XdpMode, dir: &Path
 
 fn attach_program(program: &mut Xdp, interface: &str, mode: XdpMode, dir: &Path) -> Result<Attached, Error> {
     let pin = dir.join(pin_name(interface, mode));
-    let link = match adopt(program, &pin, interface)? {
+    let (link, new) = match adopt(program, &pin, interface)? {
         // The pin holds this very link: opened again instead of pinned twice.
         Some(_same) => {
-            PinnedLink::from_pin(&pin).map_err(|e| kernel(format!("opening {}", pin.display()), e))?
+            let link =
+                PinnedLink::from_pin(&pin).map_err(|e| kernel(format!("opening {}", pin.display()), e))?;
+            (link, false)
         }
-        None => create(program, interface, mode)?
-            .pin(&pin)
-            .map_err(|e| kernel(format!("pinning the attachment at {}", pin.display()), e))?,
+        None => {
+            let link = create(program, interface, mode)?
+                .pin(&pin)
+                .map_err(|e| kernel(format!("pinning the attachment at {}", pin.display()), e))?;
+            (link, true)
+        }
     };
     Ok(Attached {
         about: Attachment {
@@ -50,6 +69,8 @@ fn attach_program(program: &mut Xdp, interface: &str, mode: XdpMode, dir: &Path)
             driver: driver::name(interface),
         },
         _link: link,
+        pin,
+        new,
     })
 }
 
@@ -63,8 +84,7 @@ pub(super) fn detach_others(interfaces: &[String], mode: XdpMode, dir: &Path) ->
         let is_link = LINK_PREFIXES.iter().any(|p| name.starts_with(p));
         if is_link && !ours.contains(&name) {
             tracing::warn!(pin = name, "detaching: the configuration does not name it any more");
-            std::fs::remove_file(entry.path())
-                .map_err(|e| kernel(format!("removing {}", entry.path().display()), e))?;
+            unlink(&entry.path()).map_err(|e| kernel(format!("removing {}", entry.path().display()), e))?;
         }
     }
     Ok(())
@@ -72,7 +92,7 @@ pub(super) fn detach_others(interfaces: &[String], mode: XdpMode, dir: &Path) ->
 
 /// Takes the program off every interface and removes all pins below `dir`. Running without them is the same as never having started.
 pub(super) fn detach_all(dir: &Path) -> Result<(), Error> {
-    let remove = |path: &Path| match std::fs::remove_file(path) {
+    let removed = |path: &Path, result: io::Result<()>| match result {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
             Err(kernel(format!("removing {}", path.display()), e))
         }
@@ -86,11 +106,11 @@ pub(super) fn detach_all(dir: &Path) -> Result<(), Error> {
     // Links first: without them no program runs that could use the maps.
     let paths: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
     for path in paths.iter().filter(|p| p.is_file()) {
-        remove(path)?;
+        removed(path, unlink(path))?;
     }
     for tables in paths.iter().filter(|p| p.is_dir()) {
         for map in std::fs::read_dir(tables).into_iter().flatten().flatten() {
-            remove(&map.path())?;
+            removed(&map.path(), std::fs::remove_file(map.path()))?;
         }
         std::fs::remove_dir(tables).map_err(|e| kernel(format!("removing {}", tables.display()), e))?;
     }

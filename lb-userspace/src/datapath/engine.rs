@@ -5,7 +5,9 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    fs::{File, TryLockError},
+    io,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -47,6 +49,8 @@ pub struct Engine {
     tables: Tables<Mapped>,
     live: Arc<Live>,
     attached: Vec<Attached>,
+    /// Nobody else writes these tables while this is open.
+    _lock: File,
     status: Status,
     quiet: BTreeMap<u16, Activity>,
     out: watch::Sender<Arc<Status>>,
@@ -71,6 +75,7 @@ impl Engine {
                 e,
             )
         })?;
+        let lock = lock(&options.dir)?;
         let object = Object::load(&options.limits, HashKey::from_secret(&options.secret), Some(&tables_dir))?;
         let now = object.now()?;
         let settings = object.settings(&options.secret);
@@ -89,6 +94,7 @@ impl Engine {
             object,
             tables,
             live,
+            _lock: lock,
             attached: Vec::new(),
             status: Status::default(),
             quiet: BTreeMap::new(),
@@ -219,7 +225,14 @@ impl Engine {
         attach::detach_others(interfaces, *mode, dir)?;
         let mut attached = Vec::new();
         for interface in interfaces {
-            let one = attach::attach(&self.object, interface, *mode, dir)?;
+            let one = match attach::attach(&self.object, interface, *mode, dir) {
+                Ok(one) => one,
+                Err(e) => {
+                    // All or nothing: what a predecessor attached forwards on, what is new goes.
+                    attached.into_iter().for_each(Attached::undo);
+                    return Err(e);
+                }
+            };
             tracing::info!(interface, mode = one.about.mode, driver = one.about.driver, "attached");
             attached.push(one);
         }
@@ -291,7 +304,23 @@ impl Engine {
     }
 }
 
+/// Takes the directory of the pins for this process; the kernel gives it back when the process ends, however it ends.
+fn lock(dir: &Path) -> Result<File, Error> {
+    let what = || format!("locking {}", dir.display());
+    let file = File::open(dir).map_err(|e| kernel(what(), e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(kernel(
+            what(),
+            io::Error::other(
+                "another lbd uses the tables there; end it first, or give this one another `bpf_dir`",
+            ),
+        )),
+        Err(TryLockError::Error(e)) => Err(kernel(what(), e)),
+    }
+}
+
 /// Takes the program off every interface and forgets the tables.
-pub fn detach(dir: &std::path::Path) -> Result<(), Error> {
+pub fn detach(dir: &Path) -> Result<(), Error> {
     attach::detach_all(dir)
 }
