@@ -45,6 +45,13 @@ impl HashKey {
         Self { add, mul }
     }
 
+    /// Tells keys apart without giving anything away; never 0.
+    pub const fn fingerprint(&self) -> u64 {
+        let [a, b] = self.add;
+        let [c, d] = self.mul;
+        mix(mix(mix(mix(a) ^ b) ^ c) ^ d) | 1
+    }
+
     /// Hash of an IPv4 flow. Addresses and [`Transport::ports`](crate::net::parse::Transport::ports) are little-endian loads.
     #[inline(always)]
     pub const fn v4(&self, src: u32, dst: u32, ports: u32, proto: u8) -> u64 {
@@ -168,6 +175,7 @@ mod tests {
     fn other_key_other_hash_and_the_key_is_not_printed() {
         assert_ne!(key(1).v4(VIP, VIP, ports(1, 2), 6), key(2).v4(VIP, VIP, ports(1, 2), 6));
         assert_eq!(format!("{:?}", key(1)), "HashKey(secret)");
+        assert_ne!(key(1).fingerprint(), key(2).fingerprint());
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub const BACKEND_COUNTERS: &str = "BACKEND_COUNT";
 pub const REASON_COUNTERS: &str = "REASON_COUNT";
 /// `PerCpuArray<u64>`: events of the transition machinery, by [`crate::counter::PinEvent`].
 pub const PIN_COUNTERS: &str = "PIN_COUNT";
+/// `Array<u64>` of one: fingerprint of the flow hash's key under which the tables were filled.
+pub const IDENTITY: &str = "IDENTITY";
 /// `Array<Explain>` of one: what [`PROG_WHERE`] found.
 pub const EXPLAIN: &str = "EXPLAIN";
 /// `Array<u64>` of one: what [`PROG_CLOCK`] read (jiffies).
@@ -61,4 +63,5 @@ pub const PINNED_MAPS: &[&str] = &[
     BACKEND_COUNTERS,
     REASON_COUNTERS,
     PIN_COUNTERS,
+    IDENTITY,
 ];

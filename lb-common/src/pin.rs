@@ -12,6 +12,9 @@ pub const CLOSING_TICKS: u16 = 10;
 /// A SYN for a flow that was silent for longer is no retransmission (Linux gives up after 127 s) but a new connection from a port used
 /// before.
 pub const SYN_TICKS: u16 = 128;
+/// UDP of the class `flow`: so long after a slot left stability its unknown flows stay with the base. Nothing tells a new flow from an old
+/// one there, so this is also how long new ones may still go to a drained backend.
+pub const UDP_FLOW_TICKS: u16 = 60;
 const CLOSING: u64 = 1 << 15;
 
 /// A cache line of pins.

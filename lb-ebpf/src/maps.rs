@@ -61,6 +61,9 @@ pub static REASON_COUNT: PerCpuArray<u64, { Reason::ALL.len() }> = PerCpuArray::
 /// Per event in slots in transition. Program writes.
 #[btf_map]
 pub static PIN_COUNT: PerCpuArray<u64, { PinEvent::ALL.len() }> = PerCpuArray::new();
+/// Under which key the tables were filled. Daemon writes and reads; no program does.
+#[btf_map]
+pub static IDENTITY: Array<u64, 1, MAPPED> = Array::new();
 /// What the dry run found. Program writes, daemon reads; one caller at a time.
 #[btf_map]
 pub static EXPLAIN: Array<Explain, 1, MAPPED> = Array::new();

@@ -145,6 +145,7 @@ fn moving<const LIVE: bool>(hash: u64, at: u32, Facts { cur, flags, kind }: Fact
     let base = load(&BASES, at).unwrap_or(0);
     // SAFETY: the helper takes nothing and only reads a counter.
     let now = (unsafe { bpf_jiffies64() } >> knobs::tick_shift()) as u16;
+    let begin = load(&BEGINS, at).unwrap_or(now);
     let by_cur = Found { backend: cur, base, by: 0 };
     let stay = || {
         if base == 0 {
@@ -165,11 +166,12 @@ fn moving<const LIVE: bool>(hash: u64, at: u32, Facts { cur, flags, kind }: Fact
     };
     match kind {
         Kind::UdpDns => return by_cur,
+        Kind::UdpFlow if now.wrapping_sub(begin) > pin::UDP_FLOW_TICKS => return by_cur,
         Kind::UdpFlow => return stay(),
         Kind::Tcp => {}
     }
 
-    let life = Life { now, begin: load(&BEGINS, at).unwrap_or(now), idle: knobs::pin_idle() as u16 };
+    let life = Life { now, begin, idle: knobs::pin_idle() as u16 };
     let (tag, bucket) = (pin::tag(hash), pin::bucket(hash));
     let (Some(protected), Some(probation)) = (
         PROTECTED.get_ptr_mut(bucket & knobs::protected_mask()),

@@ -47,7 +47,8 @@ pub fn main() -> ExitCode {
         tracing::warn!(line = warning.line(), "{}: {}", args.config.display(), warning.message());
     }
     match run::run(&args, loaded.config) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(run::Ending::Leave) => ExitCode::SUCCESS,
+        Ok(run::Ending::Stay | run::Ending::Detach) => ExitCode::from(args::EXIT_ASKED),
         Err(e) => {
             tracing::error!("lbd ends: {e:#}");
             ExitCode::FAILURE

@@ -232,7 +232,9 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A table is full.
-    #[error("{table} is full: {need} wanted, {have} there. Raise `limits.{limit}` and restart lbd")]
+    #[error(
+        "{table} is full: {need} wanted, {have} there. Raise `limits.{limit}`; tables keep their size until `lbctl shutdown --detach` and a new start"
+    )]
     Full {
         /// Table.
         table: &'static str,

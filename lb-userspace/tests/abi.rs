@@ -256,6 +256,7 @@ const MAPS: &[(&str, &str)] = &[
     (names::PIN_COUNTERS, "u64"),
     (names::EXPLAIN, "Explain"),
     (names::CLOCK, "u64"),
+    (names::IDENTITY, "u64"),
 ];
 
 /// This binary may have been built where there is no eBPF toolchain; the tests of the data plane then fail for themselves.
@@ -313,7 +314,7 @@ fn the_object_has_the_maps_that_are_named_and_no_others() {
         match name.as_str() {
             names::REASON_COUNTERS => assert_eq!(value_of("max_entries") as usize, Reason::ALL.len()),
             names::PIN_COUNTERS => assert_eq!(value_of("max_entries") as usize, PinEvent::ALL.len()),
-            names::EXPLAIN | names::CLOCK => assert_eq!(value_of("max_entries"), 1),
+            names::EXPLAIN | names::CLOCK | names::IDENTITY => assert_eq!(value_of("max_entries"), 1),
             _ => assert!(value_of("max_entries") > 0, "{name}"),
         }
     }

@@ -71,7 +71,7 @@ table! {
         backends: u64 = "16384",
         /// Pools: 1 to 65535.
         pools: u64 = "4096",
-        /// Slots over all pools, 6 bytes each: 64 to 268435456. The default suffices for 63 pools of 65537 slots.
+        /// Slots over all pools, 8 bytes each: 64 to 268435456. The default suffices for 63 pools of 65537 slots.
         slots: u64 = "4194304",
         /// Flows that can be pinned while pools change, 8 bytes each: 1024 to 268435456.
         pins: u64 = "1048576",
@@ -93,7 +93,7 @@ table! {
         /// The pool may have no backends, or only such with weight 0. Without it such a pool is taken for a mistake.
         allow_empty: bool = "false",
         /// Slots of the pool's table: a prime, at least 100 for each backend for an even spread. Equal on all balancers
-        /// that share VIPs. Changing it moves flows between backends (established ones stay).
+        /// that share VIPs. Changing it divides the flows anew: more slots keep nearly all established ones, fewer break many.
         slots: u64 = "65537",
         /// Health checks that each backend must pass. None: backends are taken to be up.
         checks: Vec<At<Check>> = "(none)",
@@ -183,7 +183,7 @@ table! {
         udp_class: UdpClass = "\"dns\"",
         /// A flow without a packet for this long is over, `"1s"` to `"4h"`.
         idle: Duration = "\"5m\"",
-        /// A drained backend keeps its established flows no longer than this, `"1s"` to `"7d"`.
+        /// A drained backend keeps its established flows no longer than this, `"1s"` to `"8h"`.
         drain_timeout: Duration = "\"1h\"",
     }
 }

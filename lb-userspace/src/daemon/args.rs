@@ -7,6 +7,9 @@ use clap::Parser;
 /// Exit code for a configuration with errors: `EX_CONFIG` of sysexits.h.
 pub(super) const EXIT_CONFIG: u8 = 78;
 
+/// Exit code after `lbctl shutdown`: the service manager must not start lbd again (deploy/systemd/lbd.service).
+pub(super) const EXIT_ASKED: u8 = 10;
+
 /// Version, commit, ABI and compiler of the kernel program.
 const LONG_VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),

@@ -1,6 +1,7 @@
 //! What operators may do, carried out: by API and by signal the same way.
 
 use std::{
+    cmp::Ordering,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -24,7 +25,9 @@ use crate::{
 pub(super) enum Ending {
     /// Forwarding goes on.
     Leave,
-    /// The program leaves the interfaces.
+    /// Forwarding goes on, and the daemon stays away: an operator asked for it.
+    Stay,
+    /// The program leaves the interfaces, and the daemon stays away.
     Detach,
 }
 
@@ -34,6 +37,8 @@ pub(super) struct Levers {
     pub(super) path: PathBuf,
     /// The configuration this process was started with: what of it differs needs a restart.
     pub(super) started_with: Arc<Config>,
+    /// Held during a reload.
+    pub(super) reloading: tokio::sync::Mutex<()>,
     /// The configuration in force.
     pub(super) in_force: Mutex<Arc<Config>>,
     pub(super) coordinator: Handle,
@@ -47,6 +52,8 @@ pub(super) struct Levers {
 impl Levers {
     /// Reads the file again and puts it in force, as a whole or not at all.
     pub(super) async fn reload(&self, by: &str) -> Result<ReloadReport, ControlError> {
+        // One at a time: of two, the one that read the older file must not win.
+        let _one = self.reloading.lock().await;
         tracing::info!(by, path = %self.path.display(), "reloading the configuration");
         let loaded = match read(self.path.clone()).await? {
             Ok(loaded) => loaded,
@@ -84,9 +91,14 @@ impl Levers {
             .filter_map(|(name, after)| {
                 let before = old.pools.get(name).filter(|before| *before != after)?;
                 let share = preview::moved(self.secret.bytes(), before, after);
+                let fate = match after.slots.cmp(&before.slots) {
+                    Ordering::Equal => "established ones stay",
+                    Ordering::Greater => "a few established ones at the borders of slots break",
+                    Ordering::Less => "MANY ESTABLISHED ONES BREAK, because the table shrinks",
+                };
                 (share > 0.0).then(|| {
                     format!(
-                        "pool {name}: {:.1} % of new connections would go to another backend; established ones stay",
+                        "pool {name}: {:.1} % of new connections would go to another backend; {fate}",
                         share * 100.0
                     )
                 })
@@ -196,7 +208,7 @@ impl Control for Levers {
     fn shutdown(&self, detach: bool, by: String) -> Answer<'_, ()> {
         Box::pin(async move {
             tracing::info!(by, detach, "shutdown was asked for");
-            let ending = if detach { Ending::Detach } else { Ending::Leave };
+            let ending = if detach { Ending::Detach } else { Ending::Stay };
             self.end
                 .send(ending)
                 .await

@@ -18,10 +18,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    args::Args,
-    control::{Ending, Levers},
-};
+pub(super) use super::control::Ending;
+use super::{args::Args, control::Levers};
 use crate::{
     api::{
         peer, serve, socket,
@@ -52,7 +50,7 @@ const STUCK: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Runs the daemon until it is told to end, or something it cannot do without fails.
-pub(super) fn run(args: &Args, config: Config) -> Result<()> {
+pub(super) fn run(args: &Args, config: Config) -> Result<Ending> {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         commit = env!("LB_GIT_HASH"),
@@ -83,13 +81,18 @@ pub(super) fn run(args: &Args, config: Config) -> Result<()> {
     } else {
         tracing::info!("lbd ends; the kernel forwards on by the last tables");
     }
-    Ok(())
+    Ok(ending)
 }
 
 async fn serve(args: &Args, config: Arc<Config>, engine: Engine, secret: Secret) -> Result<Ending> {
     let global = &config.global;
     let stop = CancellationToken::new();
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
+
+    // Before anything takes long: a signal that comes early must not have its default effect.
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
 
     // Sockets first: when one is taken, nothing has been started yet.
     let group = peer::group(&global.socket_group);
@@ -150,6 +153,7 @@ async fn serve(args: &Args, config: Arc<Config>, engine: Engine, secret: Secret)
         path: args.config.clone(),
         started_with: config.clone(),
         in_force: Mutex::new(config.clone()),
+        reloading: tokio::sync::Mutex::new(()),
         coordinator: handle.clone(),
         checker: checker.clone(),
         snapshot: latest.clone(),
@@ -158,7 +162,7 @@ async fn serve(args: &Args, config: Arc<Config>, engine: Engine, secret: Secret)
     });
 
     let coordinator_stop = CancellationToken::new();
-    let coordinator = tokio::spawn(coordinator.run(coordinator_stop.clone()));
+    let mut coordinator = tokio::spawn(coordinator.run(coordinator_stop.clone()));
     let (engine_failed, mut engine_failure) = oneshot::channel();
     let wishes = desired.subscribe();
     let engine = std::thread::Builder::new()
@@ -187,15 +191,18 @@ async fn serve(args: &Args, config: Arc<Config>, engine: Engine, secret: Secret)
     }
     tasks.spawn(named("the service manager", notify(latest, stop.clone())));
 
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let ending = loop {
         tokio::select! {
             failure = &mut engine_failure => {
                 // Without the data plane there is nothing to stand by for.
                 let e = failure.map_or_else(|_| anyhow::anyhow!("the data plane's thread ended"), anyhow::Error::from);
                 return Err(e);
+            }
+            ended = &mut coordinator => {
+                anyhow::bail!("the coordinator ended: {}", ended.map_or_else(|e| e.to_string(), |()| "nobody told it to".into()));
+            }
+            Some(ended) = tasks.join_next() => {
+                anyhow::bail!("{} ended before its time", ended.unwrap_or("a task (it panicked)"));
             }
             Some(ending) = ends.recv() => break ending,
             _ = terminate.recv() => break Ending::Leave,
@@ -235,7 +242,14 @@ async fn serve(args: &Args, config: Arc<Config>, engine: Engine, secret: Secret)
     if tokio::time::timeout(GRACE, all).await.is_err() {
         tracing::error!("not everything ended within {} s", GRACE.as_secs());
     }
-    if engine.join().is_err() {
+    // Whoever still holds a sender keeps the thread waiting; the process ends all the same.
+    let patience = Instant::now() + GRACE;
+    while !engine.is_finished() && Instant::now() < patience {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    if !engine.is_finished() {
+        tracing::error!("the data plane's thread does not end");
+    } else if engine.join().is_err() {
         tracing::error!("the data plane's thread ended badly");
     }
     Ok(ending)

@@ -8,7 +8,7 @@ use std::{
 };
 
 use aya::programs::{
-    Xdp, XdpMode as Mode,
+    ProgramError, Xdp, XdpMode as Mode,
     links::{FdLink, PinnedLink},
     xdp::XdpLink,
 };
@@ -29,16 +29,27 @@ pub(super) struct Attached {
     pin: PathBuf,
     /// It was attached by this process, not by a predecessor.
     new: bool,
+    /// Index of the interface it was attached to.
+    ifindex: Option<u32>,
 }
 
 impl Attached {
+    /// Whether the interface of that name is still the one it was attached to.
+    pub(super) fn holds(&self) -> bool {
+        self.ifindex.is_some() && self.ifindex == index_of(&self.about.interface)
+    }
+
     /// Takes the program off again if it was not there before.
     pub(super) fn undo(self) {
-        let Self { about, pin, new, _link } = self;
+        let Self { about, pin, new, _link, ifindex: _ } = self;
         if new && let Err(e) = unlink(&pin) {
             tracing::error!(interface = about.interface, error = %e, "the program stays attached");
         }
     }
+}
+
+fn index_of(interface: &str) -> Option<u32> {
+    nix::net::if_::if_nametoindex(interface).ok()
 }
 
 /// Attaches the program of `object` to `interface`, or puts it in place of the one that a predecessor attached there.
@@ -56,6 +67,7 @@ fn attach_program(program: &mut Xdp, interface: &str, mode: XdpMode, dir: &Path)
             (link, false)
         }
         None => {
+            leave_other_mode(interface, mode, dir)?;
             let link = create(program, interface, mode)?
                 .pin(&pin)
                 .map_err(|e| kernel(format!("pinning the attachment at {}", pin.display()), e))?;
@@ -71,10 +83,30 @@ fn attach_program(program: &mut Xdp, interface: &str, mode: XdpMode, dir: &Path)
         _link: link,
         pin,
         new,
+        ifindex: index_of(interface),
     })
 }
 
-/// Takes away what a predecessor attached to interfaces that are not ours any more, or in another mode.
+/// An interface takes one XDP program: what a predecessor attached in the other mode goes right before ours comes.
+fn leave_other_mode(interface: &str, mode: XdpMode, dir: &Path) -> Result<(), Error> {
+    let other = match mode {
+        XdpMode::Native => XdpMode::Generic,
+        XdpMode::Generic => XdpMode::Native,
+    };
+    let pin = dir.join(pin_name(interface, other));
+    if !pin.exists() {
+        return Ok(());
+    }
+    tracing::warn!(
+        interface,
+        from = word(other),
+        to = word(mode),
+        "changing the mode: nothing is forwarded for a moment"
+    );
+    unlink(&pin).map_err(|e| kernel(format!("removing {}", pin.display()), e))
+}
+
+/// Takes away what a predecessor attached to interfaces that are not ours any more. Only once ours are attached.
 pub(super) fn detach_others(interfaces: &[String], mode: XdpMode, dir: &Path) -> Result<(), Error> {
     let ours: Vec<String> = interfaces.iter().map(|i| pin_name(i, mode)).collect();
     for entry in
@@ -146,10 +178,11 @@ fn adopt(program: &mut Xdp, pin: &Path, interface: &str) -> Result<Option<FdLink
         Ok(old) => FdLink::from(old),
         Err(e) => return gone(e.to_string()),
     };
-    let replaced = XdpLink::try_from(old)
-        .map_err(|e| e.to_string())
-        .and_then(|link| program.attach_to_link(link).map_err(|e| e.to_string()));
-    match replaced {
+    let link = match XdpLink::try_from(old) {
+        Ok(link) => link,
+        Err(e) => return gone(e.to_string()),
+    };
+    match program.attach_to_link(link) {
         Ok(id) => {
             let link =
                 program.take_link(id).map_err(|e| kernel(format!("taking the link of {interface}"), e))?;
@@ -158,8 +191,13 @@ fn adopt(program: &mut Xdp, pin: &Path, interface: &str) -> Result<Option<FdLink
             tracing::info!(interface, "replaced the program of the running attachment");
             Ok(Some(link))
         }
-        // The interface of that link does not exist any more (ENOLINK), or it was no XDP link at all.
-        Err(why) => gone(why),
+        Err(ProgramError::SyscallError(e))
+            if matches!(e.io_error.raw_os_error(), Some(libc::ENOLINK | libc::ENODEV)) =>
+        {
+            gone("its interface does not exist any more".to_owned())
+        }
+        // The predecessor's program forwards on.
+        Err(e) => Err(kernel(format!("replacing the program on {interface}; the one before it stays"), e)),
     }
 }
 

@@ -170,6 +170,7 @@ impl Engine {
             );
         }
         self.status.drift_repaired += swept.drift_repaired;
+        self.follow_interfaces()?;
         self.observe()?;
         self.publish(!swept.released.is_empty());
         Ok(())
@@ -222,7 +223,6 @@ impl Engine {
 
     fn attach(&mut self) -> Result<(), Error> {
         let Options { interfaces, mode, dir, .. } = &self.options;
-        attach::detach_others(interfaces, *mode, dir)?;
         let mut attached = Vec::new();
         for interface in interfaces {
             let one = match attach::attach(&self.object, interface, *mode, dir) {
@@ -236,9 +236,29 @@ impl Engine {
             tracing::info!(interface, mode = one.about.mode, driver = one.about.driver, "attached");
             attached.push(one);
         }
+        attach::detach_others(interfaces, *mode, dir)?;
         self.status.attachments =
             attached.iter().map(|a: &Attached| a.about.clone()).collect::<Vec<Attachment>>();
         self.attached = attached;
+        Ok(())
+    }
+
+    /// An interface that was deleted and made again has lost its program.
+    fn follow_interfaces(&mut self) -> Result<(), Error> {
+        if self.attached.iter().all(Attached::holds) {
+            return Ok(());
+        }
+        for one in &mut self.attached {
+            if !one.holds() {
+                let Options { mode, dir, .. } = &self.options;
+                tracing::error!(
+                    interface = one.about.interface,
+                    "the interface is not the one lbd was attached to; attaching again"
+                );
+                *one = attach::attach(&self.object, &one.about.interface, *mode, dir)?;
+            }
+        }
+        tracing::info!("attached again");
         Ok(())
     }
 

@@ -144,7 +144,27 @@ impl Object {
         for name in names::PINNED_MAPS.iter().chain(&[names::EXPLAIN, names::CLOCK]).copied() {
             maps.insert(name, handle(&ebpf, name)?);
         }
-        Ok(Self { ebpf: Mutex::new(ebpf), maps, sizes, adopted: found > 0, clock })
+        let object = Self { ebpf: Mutex::new(ebpf), maps, sizes, adopted: found > 0, clock };
+        object.claim(key)?;
+        Ok(object)
+    }
+
+    /// Marks the tables as filled under `key`, or finds that they are. Under another key every flow has another slot: taking such tables
+    /// over would break nearly all established connections.
+    fn claim(&self, key: HashKey) -> Result<(), Error> {
+        let mark = self.region(names::IDENTITY)?;
+        let found = mark.word(0).load(Ordering::Acquire);
+        if found != 0 && found != key.fingerprint() {
+            return Err(kernel(
+                "adopting the tables in the kernel".into(),
+                std::io::Error::other(
+                    "they were filled under another secret: put the old `secret_file` (or `secret` in state_dir) back, or, if \
+                     connections may break, `lbctl shutdown --detach` the running lbd, or remove what is below `bpf_dir`, first",
+                ),
+            ));
+        }
+        mark.word(0).store(key.fingerprint(), Ordering::Release);
+        Ok(())
     }
 
     /// What the tables must know of this program.

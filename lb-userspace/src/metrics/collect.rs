@@ -104,6 +104,7 @@ pub fn collect(moment: &Moment, samples: &mut Samples) {
     samples.add(&names::RELOAD_TIMESTAMP, &[], loaded);
     samples.count(&names::RELOADS, &["success"], snapshot.reloads.0);
     samples.count(&names::RELOADS, &["failure"], snapshot.reloads.1);
+    samples.flag(&names::DATAPATH_PROBLEM, &[], moment.status.problem.is_some());
     samples.count(&names::DRIFT_REPAIRED, &[], moment.status.drift_repaired);
     samples.count(&names::REVISION_LAG, &[], snapshot.revision.saturating_sub(moment.status.revision));
     let overrides = snapshot
@@ -159,6 +160,7 @@ fn pool_samples(moment: &Moment, name: &PoolName, pool: &PoolView, samples: &mut
         let labels = [name.as_str(), backend.as_str()];
         samples.count(&names::BACKEND_WEIGHT, &labels, u64::from(view.weight.get()));
         samples.flag(&names::BACKEND_UP, &labels, view.up == Some(true));
+        samples.flag(&names::BACKEND_POOLED, &labels, view.enabled());
         for state in STATES {
             samples.flag(
                 &names::BACKEND_STATE,

@@ -15,7 +15,8 @@ use crate::{
 
 /// A pin's age has 16 bits of about a second each: beyond a few hours old and new could not be told apart.
 const MAX_IDLE: Duration = Duration::from_hours(4);
-const MAX_DRAIN: Duration = Duration::from_hours(7 * 24);
+/// Ages of pins and transitions are compared in 16 bits of about a second.
+const MAX_DRAIN: Duration = Duration::from_hours(8);
 const MIN_TIME: Duration = Duration::from_secs(1);
 
 /// None when something without a default is missing or bad; that is reported.
