@@ -59,20 +59,16 @@ pub(super) fn attach(object: &Object, interface: &str, mode: XdpMode, dir: &Path
 
 fn attach_program(program: &mut Xdp, interface: &str, mode: XdpMode, dir: &Path) -> Result<Attached, Error> {
     let pin = dir.join(pin_name(interface, mode));
-    let (link, new) = match adopt(program, &pin, interface)? {
+    let (link, new) = if adopt(program, &pin, interface)?.is_some() {
         // The pin holds this very link: opened again instead of pinned twice.
-        Some(_same) => {
-            let link =
-                PinnedLink::from_pin(&pin).map_err(|e| kernel(format!("opening {}", pin.display()), e))?;
-            (link, false)
-        }
-        None => {
-            leave_other_mode(interface, mode, dir)?;
-            let link = create(program, interface, mode)?
-                .pin(&pin)
-                .map_err(|e| kernel(format!("pinning the attachment at {}", pin.display()), e))?;
-            (link, true)
-        }
+        let link = PinnedLink::from_pin(&pin).map_err(|e| kernel(format!("opening {}", pin.display()), e))?;
+        (link, false)
+    } else {
+        leave_other_mode(interface, mode, dir)?;
+        let link = create(program, interface, mode)?
+            .pin(&pin)
+            .map_err(|e| kernel(format!("pinning the attachment at {}", pin.display()), e))?;
+        (link, true)
     };
     Ok(Attached {
         about: Attachment {

@@ -191,13 +191,14 @@ impl Settings {
         let dir = site.dir.path().display();
         let checks =
             if self.check.is_empty() { String::new() } else { format!("checks = [{{ {} }}]", self.check) };
-        let backends: String = self
+        let backends: Vec<String> = self
             .hosts
             .iter()
             .map(|(name, address, weight)| {
                 format!("{name} = {{ address = \"{address}\", weight = {weight} }}\n")
             })
             .collect();
+        let backends = backends.concat();
         format!(
             r#"[lbd]
 interfaces = {interfaces:?}
