@@ -48,19 +48,15 @@ pub(super) fn attach(object: &Object, interface: &str, mode: XdpMode, dir: &Path
 
 fn attach_program(program: &mut Xdp, interface: &str, mode: XdpMode, dir: &Path) -> Result<Attached, Error> {
     let pin = dir.join(pin_name(interface, mode));
-    let (link, new) = match adopt(program, &pin, interface)? {
+    let adopted = adopt(program, &pin, interface)?;
+    let new = adopted.is_none();
+    let link = if new {
+        create(program, interface, mode)?
+            .pin(&pin)
+            .map_err(|e| kernel(format!("pinning the attachment at {}", pin.display()), e))?
+    } else {
         // The pin holds this very link: opened again instead of pinned twice.
-        Some(_same) => {
-            let link =
-                PinnedLink::from_pin(&pin).map_err(|e| kernel(format!("opening {}", pin.display()), e))?;
-            (link, false)
-        }
-        None => {
-            let link = create(program, interface, mode)?
-                .pin(&pin)
-                .map_err(|e| kernel(format!("pinning the attachment at {}", pin.display()), e))?;
-            (link, true)
-        }
+        PinnedLink::from_pin(&pin).map_err(|e| kernel(format!("opening {}", pin.display()), e))?
     };
     Ok(Attached {
         about: Attachment {
