@@ -219,7 +219,11 @@ mod tests {
 
     #[test]
     fn flows_that_only_pins_hold_are_waited_for() {
-        let pinned = look(|b| share(b).draining_slots = 0);
+        let pinned = look(|b| {
+            share(b).draining_slots = 0;
+            share(b).pins = 1;
+            share(b).quiet_for = Some(9);
+        });
         assert!(matches!(judge(DRAINED, &pinned, Duration::from_secs(9)), Progress::Waiting(_)));
         let not_counted_yet = look(|b| {
             share(b).draining_slots = 0;

@@ -2,6 +2,7 @@
 //! balancer; the hosts hold them on loopback and answer the client directly.
 
 use std::{
+    fmt::Write as _,
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -9,9 +10,12 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use aya::programs::XdpMode;
-use lb_common::{hash::HashKey, names};
-use lb_userspace::{datapath::object::Object, model::Limits};
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{Xdp, XdpMode},
+};
+use lb_common::names;
+use lb_userspace::datapath::object::OBJECT;
 use nix::unistd::geteuid;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -56,7 +60,7 @@ pub(crate) struct Site {
     pub(crate) bpf: PathBuf,
     finish: watch::Sender<bool>,
     /// The switch's port towards the balancer needs a program: a veth drops what its peer sends by XDP otherwise.
-    _pass: Object,
+    _pass: Ebpf,
     _switch: Namespace,
 }
 
@@ -272,16 +276,14 @@ fn host(switch: &Namespace, name: &'static str, number: u8, finish: &watch::Send
     Host { name, address: Ipv4Addr::new(10, 9, 0, number).into(), namespace, server }
 }
 
-/// Attaches the object's program that lets everything pass; it leaves the interface with the returned value.
-fn pass(switch: &Namespace, port: &str) -> Object {
-    let limits = Limits { services: 16, backends: 16, pools: 1, slots: 64, pins: 1024 };
-    let object = Object::load(&limits, HashKey::from_secret(&[0; 32]), None).expect("the object loads");
-    switch.run(|| {
-        object
-            .with_program(names::PROG_PASS, |program| Ok(program.attach(port, XdpMode::Driver)))
-            .expect("the object has the program")
-            .expect("a veth takes a program");
-    });
+/// Attaches the object's program that lets everything pass; it leaves the interface with the returned value. Only this one is loaded:
+/// verifying the others takes the kernel seconds.
+fn pass(switch: &Namespace, port: &str) -> Ebpf {
+    let mut object = EbpfLoader::new().load(OBJECT).expect("the object loads");
+    let program: &mut Xdp =
+        object.program_mut(names::PROG_PASS).expect("the object has it").try_into().expect("it is for XDP");
+    program.load().expect("the kernel accepts it");
+    switch.run(|| program.attach(port, XdpMode::Driver)).expect("a veth takes a program");
     object
 }
 
