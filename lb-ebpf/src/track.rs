@@ -270,7 +270,8 @@ fn find(bucket: *mut PinBucket, tag: u32, life: Life) -> Option<(*mut u64, Pin)>
     None
 }
 
-/// Puts a pin in the place of an older one of the same flow, in a free or expired word, or else in place of the one used longest ago.
+/// Puts a pin in the place of an older one of the same flow, in a free or expired word, in that of a closing one, or else of the one used
+/// longest ago.
 #[inline(always)]
 fn insert(bucket: *mut PinBucket, new: Pin, Life { now, idle, .. }: Life) {
     let mut victim = at(bucket, 0);
@@ -283,6 +284,8 @@ fn insert(bucket: *mut PinBucket, new: Pin, Life { now, idle, .. }: Life) {
             FREE + 1
         } else if pin.expired(now, idle) {
             FREE
+        } else if pin.closing() {
+            FREE - 1
         } else {
             u32::from(pin.age(now)) + 1
         };

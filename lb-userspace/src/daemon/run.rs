@@ -96,9 +96,6 @@ async fn serve(args: &Args, config: Arc<Config>, engine: Engine, secret: Secret)
 
     // Sockets first: when one is taken, nothing has been started yet.
     let group = peer::group(&global.socket_group);
-    if group.is_none() {
-        tracing::warn!(group = global.socket_group, "no such group: only root may use the control socket");
-    }
     let control_socket = socket::bind(&global.socket, group)?;
     let mut http = Vec::new();
     for address in &global.http {

@@ -201,9 +201,9 @@ const CASES: &[Case] = &[
     ("port = 80", "port = 80\nidle = \"5h\"", "5h is out of range for `idle`", "from `\"1s\"` to `\"4h\"`"),
     (
         "port = 80",
-        "port = 80\ndrain_timeout = \"8d\"",
-        "8d is out of range for `drain_timeout`",
-        "to `\"7d\"`",
+        "port = 80\ndrain_timeout = \"9h\"",
+        "9h is out of range for `drain_timeout`",
+        "to `\"8h\"`",
     ),
     ("port = 80", "port = 80\nidle = 300", "a length of time needs a unit", "`\"300s\"`"),
     ("port = 80", "port = 80\nidle = \"300 sec\"", "`300 sec` is not a length of time", "`\"1m30s\"`"),

@@ -106,7 +106,7 @@ fn pools() -> impl Strategy<Value = Pool> {
 }
 
 fn services() -> impl Strategy<Value = (bool, bool, bool, u64, u64, u16)> {
-    (any::<bool>(), any::<bool>(), any::<bool>(), 1u64..=14_400, 1u64..=604_800, 1..=u16::MAX)
+    (any::<bool>(), any::<bool>(), any::<bool>(), 1u64..=14_400, 1u64..=28_800, 1..=u16::MAX)
 }
 
 fn configs() -> impl Strategy<Value = Config> {

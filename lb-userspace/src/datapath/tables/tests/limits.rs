@@ -17,7 +17,8 @@ fn without_room_for_a_backend_all_others_are_served() {
     assert_eq!(full(&applied), "backends");
     assert_eq!(
         applied.problem.unwrap().to_string(),
-        "the table of backends is full: 33 wanted, 30 there. Raise `limits.backends` and restart lbd"
+        "the table of backends is full: 33 wanted, 30 there. Raise `limits.backends`; tables keep their size \
+         until `lbctl shutdown --detach` and a new start"
     );
     let owners = site.owners();
     assert!(owners.len() == 30 && !owners.contains(&0));
