@@ -43,7 +43,8 @@ table! {
         xdp_mode: XdpMode = "\"native\"",
         /// File with the key of the flow hash: 64 hex digits, not readable by others. Balancers that share VIPs must have the same
         /// key, or they disagree on where a flow goes. Without it each host makes its own key and keeps it in `state_dir`.
-        /// Changing it needs a restart. A new one: `(umask 077; openssl rand -hex 32 > /etc/lbd/secret)`.
+        /// Tables in the kernel
+        /// keep the key they were made with: a new one needs `lbctl shutdown --detach` and a new start. A new one: `(umask 077; openssl rand -hex 32 > /etc/lbd/secret)`.
         secret_file: String = "(a key made at the first start)",
         /// Where the read-only HTTP server listens: metrics, status page, PyBal's endpoints. `[]` switches it off.
         http: Vec<At<SocketAddr>> = "[\"127.0.0.1:9090\"]",
@@ -178,8 +179,8 @@ table! {
         protocol: Protocol = "\"tcp\"",
         /// Name of its pool.
         pool: String = REQUIRED,
-        /// UDP only. `"dns"`: every packet is a conversation of its own. `"flow"`: packets of one flow stay together
-        /// while the pool changes.
+        /// UDP only. `"dns"`: every packet is a conversation of its own. `"flow"`: for a minute after a change of the pool, packets go where they
+        /// went before, new flows included, as nothing tells them apart; then they follow the pool.
         udp_class: UdpClass = "\"dns\"",
         /// A flow without a packet for this long is over, `"1s"` to `"4h"`.
         idle: Duration = "\"5m\"",

@@ -32,7 +32,7 @@ pub enum UdpClass {
     /// Every packet is a conversation of its own: always to the slot's new owner.
     #[default]
     Dns,
-    /// Packets belong together: an unknown flow stays with the slot's old owner until the slot is idle.
+    /// Packets belong together: for a minute after a slot changed hands, unknown flows stay with its old owner.
     Flow,
 }
 
