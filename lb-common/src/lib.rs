@@ -3,7 +3,7 @@
 //! **Byte order:** packet headers and everything copied from a packet (addresses, ports, MACs) are byte arrays in
 //! network order; every other number is in the host's order.
 //!
-//! **ABI:** a map value has no padding and a size that [`abi!`] pins at compile time. Whoever changes the meaning or
+//! **ABI:** a map value has no padding and a size that `abi!` pins at compile time. Whoever changes the meaning or
 //! layout of one raises [`ABI_VERSION`]: a daemon adopts only tables of its own version.
 //!
 //! | module | holds |

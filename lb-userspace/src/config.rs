@@ -2,7 +2,7 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | [`file`] | the tables and keys as people write them; their doc comments are the reference |
+//! | [`mod@file`] | the tables and keys as people write them; their doc comments are the reference |
 //! | [`syntax`] | errors of TOML itself |
 //! | [`table`] | walks the TOML tree into those tables, collecting every type error and unknown key |
 //! | [`value`] | the kinds of values: durations, addresses, words |

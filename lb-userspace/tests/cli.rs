@@ -113,14 +113,14 @@ fn list_ipvs_has_ipvsadms_shape_and_invents_no_number() {
 IP Virtual Server version 0.1.0 (lbd, slots=66558)
 Prot LocalAddress:Port Scheduler Flags
   -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
-UDP  203.0.113.53:53 maglev
+UDP  203.0.113.53:53 mh
   -> 10.64.0.11:53                Route   100    -          -         \n\
 \x20 -> 10.64.0.12:53                Route   100    -          -         
-TCP  203.0.113.10:80 maglev
+TCP  203.0.113.10:80 mh
   -> 10.64.0.1:80                 Route   100    -          -         
   -> 10.64.0.2:80                 Route   0      -          -         
   -> 10.64.0.5:80                 Route   100    -          -         
-TCP  [2001:db8::10]:80 maglev
+TCP  [2001:db8::10]:80 mh
   -> 10.64.0.1:80                 Route   100    -          -         
   -> 10.64.0.2:80                 Route   0      -          -         
   -> 10.64.0.5:80                 Route   100    -          -         

@@ -23,7 +23,7 @@ pub fn render(list: &List) -> String {
         let pool = list.pools.iter().find(|pool| pool.summary.name == service.pool);
         for address in &service.addresses {
             // Writing to a string cannot fail.
-            let _ = writeln!(out, "{protocol}  {} maglev", SocketAddr::new(*address, service.port));
+            let _ = writeln!(out, "{protocol}  {} mh", SocketAddr::new(*address, service.port));
             for b in pool.into_iter().flat_map(members) {
                 let _ = writeln!(
                     out,

@@ -2,7 +2,6 @@
 //! balancer; the hosts hold them on loopback and answer the client directly.
 
 use std::{
-    fmt::Write as _,
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
