@@ -319,6 +319,9 @@ impl Reader for FakeDatapath {
         let share = status.pools.get_mut("text_80").and_then(|pool| pool.backends.get_mut("cp1001"));
         if let Some(share) = share.filter(|share| share.slots == 0) {
             share.draining_slots = share.draining_slots.saturating_sub(15_000);
+            if share.draining_slots == 0 {
+                share.quiet_for = Some(9);
+            }
         }
         Arc::new(status.clone())
     }
