@@ -36,14 +36,17 @@ pub(super) struct Outage {
 
 impl Outage {
     /// Whether this failure is its doing. A dead host resets and refuses at once, so the failure ends soon after the outage; a request
-    /// that never got an answer has no host's name, so it must have begun in the outage or been on its way into it.
+    /// that never got an answer has no host's name, so it must have begun in the outage or been on its way into it. A slow transfer
+    /// first reads what the kernel has received of it, megabytes, and only then meets the end.
     fn explains(&self, request: &Request) -> bool {
         const AT_ONCE: u64 = 1_000_000;
+        const BUFFERED: u64 = 20_000_000;
+        let late = if request.kind.is_transfer() && request.host.is_some() { BUFFERED } else { AT_ONCE };
         let concerned = match &request.host {
             Some(host) => host == self.host,
             None => request.start + AT_ONCE >= self.from,
         };
-        concerned && request.start <= self.until && (self.from..self.until + AT_ONCE).contains(&request.end)
+        concerned && request.start <= self.until && (self.from..self.until + late).contains(&request.end)
     }
 }
 
@@ -194,6 +197,13 @@ mod tests {
         assert!(!explains(None, from - 2, from - 1), "before it died");
         assert!(!explains(None, 0, from + 1), "hung long before it died");
         assert!(!explains(None, from, from + 10 * SECOND), "hung instead of being refused");
+        assert!(!explains(Some("b1"), 0, from + 10 * SECOND), "a short request has no buffer to live on");
+        let transfer = |host, end| {
+            let kind = Kind::Download;
+            OUTAGE.explains(&Request { kind, ..request(Some(host), 0, end, Some("cut")) })
+        };
+        assert!(transfer("b1", from + 10 * SECOND), "a slow download reads what was received first");
+        assert!(!transfer("b2", from + 10 * SECOND), "another host's download");
     }
 
     #[test]
