@@ -18,7 +18,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Rounds over all cases; more give steadier figures on a busy machine
-    #[arg(long, default_value_t = 9)]
+    #[arg(long, default_value_t = 25)]
     rounds: u32,
     /// Only cases whose name contains this
     #[arg(long, value_name = "TEXT")]
