@@ -222,15 +222,10 @@ pub trait Reader: Send + Sync + std::fmt::Debug {
 /// What can go wrong with the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A step of loading, attaching, reading or writing failed.
-    #[error("{what}: {source}")]
-    Kernel {
-        /// The step and its object, and what to do about it where that is known.
-        what: String,
-        /// What the kernel or aya said.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    /// A step of loading, attaching, reading or writing failed: the step and its object, what to do about it where that is known, and
+    /// all that aya and the kernel said.
+    #[error("{0}")]
+    Kernel(String),
     /// A table is full.
     #[error(
         "{table} is full: {need} wanted, {have} there. Raise `limits.{limit}`; tables keep their size until `lbctl shutdown --detach` and a new start"
@@ -248,5 +243,19 @@ pub enum Error {
 }
 
 fn kernel(what: String, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::Kernel { what, source: source.into() }
+    let source = source.into();
+    let mut text = what;
+    text.push_str(": ");
+    text.push_str(&source.to_string());
+    let mut next = source.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        // Some errors repeat what they wrap.
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        next = cause.source();
+    }
+    Error::Kernel(text)
 }
