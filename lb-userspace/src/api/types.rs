@@ -10,7 +10,7 @@ pub use crate::{
         snapshot::Override,
     },
     datapath::Route,
-    model::{Combine, Disposition, Pooled, Protocol, UdpClass},
+    model::{Combine, Disposition, Net, Pooled, Ports, Protocol, Protocols, UdpClass},
 };
 
 /// Body of every answer that is not a success.
@@ -175,12 +175,12 @@ pub struct List {
 pub struct Service {
     /// Name.
     pub name: String,
-    /// Addresses.
-    pub addresses: Vec<IpAddr>,
-    /// Port.
-    pub port: u16,
-    /// Protocol.
-    pub protocol: Protocol,
+    /// Addresses and prefixes.
+    pub addresses: Vec<Net>,
+    /// Port: a number, a range such as `8000-8099`, or `all`.
+    pub port: Ports,
+    /// Protocol: `tcp`, `udp` or `tcp+udp`.
+    pub protocol: Protocols,
     /// Its pool.
     pub pool: String,
     /// Class of a UDP service.

@@ -1,9 +1,12 @@
 //! `lbctl list --ipvs`: the shape of `ipvsadm -Ln`, for eyes and scripts that know it. What a stateless table does not know (`ActiveConn`,
 //! `InActConn`) is `-`.
 
-use std::{fmt::Write, net::SocketAddr};
+use std::fmt::Write;
 
-use crate::api::types::{Backend, Disposition, List, Pool, Protocol};
+use crate::{
+    api::types::{Backend, Disposition, List, Net, Pool, Protocol},
+    model::endpoint::place,
+};
 
 /// The text.
 pub fn render(list: &List) -> String {
@@ -16,19 +19,20 @@ pub fn render(list: &List) -> String {
         env!("CARGO_PKG_VERSION")
     );
     for service in &list.services {
-        let protocol = match service.protocol {
-            Protocol::Tcp => "TCP",
-            Protocol::Udp => "UDP",
-        };
         let pool = list.pools.iter().find(|pool| pool.summary.name == service.pool);
-        for address in &service.addresses {
+        let protocols = service.protocol.list().iter();
+        for (protocol, net) in protocols.flat_map(|p| service.addresses.iter().map(move |net| (p, net))) {
+            let protocol = match protocol {
+                Protocol::Tcp => "TCP",
+                Protocol::Udp => "UDP",
+            };
             // Writing to a string cannot fail.
-            let _ = writeln!(out, "{protocol}  {} mh", SocketAddr::new(*address, service.port));
+            let _ = writeln!(out, "{protocol}  {} mh", place(net, service.port));
             for b in pool.into_iter().flat_map(members) {
                 let _ = writeln!(
                     out,
                     "  -> {:<28} {:<7} {:<6} {:<10} {:<10}",
-                    SocketAddr::new(b.address, service.port).to_string(),
+                    place(&Net(b.address.into()), service.port),
                     "Route",
                     if b.state == Disposition::Draining { 0 } else { b.weight },
                     "-",

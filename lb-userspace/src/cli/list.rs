@@ -1,6 +1,6 @@
 //! `lbctl list`: services with their backends.
 
-use std::{collections::BTreeMap, fmt::Write, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use super::{
     Context, Format,
@@ -13,7 +13,10 @@ use super::{
     status::override_text,
     units::{age, latency, now, percent, short, since},
 };
-use crate::api::types::{Backend, List, Pool, Pooled, Service, Share};
+use crate::{
+    api::types::{Backend, List, Pool, Pooled, Service, Share},
+    model::endpoint::place,
+};
 
 /// Between the two looks of `--rate`.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
@@ -127,7 +130,7 @@ pub fn endpoints(service: &Service) -> Vec<String> {
     service
         .addresses
         .iter()
-        .map(|address| format!("{}/{}", SocketAddr::new(*address, service.port), service.protocol))
+        .map(|address| format!("{}/{}", place(address, service.port), service.protocol))
         .collect()
 }
 

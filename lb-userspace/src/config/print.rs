@@ -7,7 +7,7 @@ use super::{
     value::{ThresholdBy, Word},
 };
 use crate::model::{
-    Backend, CheckKind, CheckSpec, Config, Global, Limits, Pool, Service, Threshold,
+    Backend, CheckKind, CheckSpec, Config, Global, Limits, Net, Pool, Protocols, Rules, Service, Threshold,
     check::{HttpCheck, TlsCheck},
 };
 
@@ -62,6 +62,8 @@ pub(super) fn global_keys(global: &Global) -> Keys {
         state_dir,
         bpf_dir,
         pybal_metrics,
+        icmp_rate: _,
+        tunnel: _,
         limits: _,
     } = global;
     let mut keys = vec![
@@ -83,7 +85,7 @@ pub(super) fn global_keys(global: &Global) -> Keys {
 }
 
 pub(super) fn limits_keys(limits: &Limits) -> Keys {
-    let Limits { services, backends, pools, slots, pins } = limits;
+    let Limits { services, backends, pools, slots, pins, .. } = limits;
     vec![
         ("services", services.to_string()),
         ("backends", backends.to_string()),
@@ -99,6 +101,7 @@ pub(super) fn pool_keys(pool: &Pool) -> Keys {
         backends: _,
         checks: _,
         combine,
+        outliers: _,
         threshold: Threshold { fraction, by_weight },
         optimistic,
         allow_empty,
@@ -116,7 +119,7 @@ pub(super) fn pool_keys(pool: &Pool) -> Keys {
 }
 
 pub(super) fn backend_keys(backend: &Backend) -> Keys {
-    let Backend { name: _, address, weight, pooled } = backend;
+    let Backend { name: _, address, weight, pooled, .. } = backend;
     vec![
         ("address", quote(&address.to_string())),
         ("weight", weight.to_string()),
@@ -125,14 +128,16 @@ pub(super) fn backend_keys(backend: &Backend) -> Keys {
 }
 
 pub(super) fn service_keys(service: &Service) -> Keys {
-    let Service { name: _, vips, port, protocol, pool, udp_class, idle, drain_timeout } = service;
+    let Service { name: _, vips, ports: port, protocols, pool, udp_class, rules } = service;
+    let protocol = Protocols::of(protocols);
+    let Rules { idle, drain_timeout, .. } = rules;
     let mut keys = vec![
-        ("vips", list(vips.iter().map(|vip| quote(&vip.to_string())))),
+        ("vips", list(vips.iter().map(|vip| quote(&Net(*vip).to_string())))),
         ("port", port.to_string()),
-        ("protocol", quote(protocol.word())),
+        ("protocol", quote(&protocol.to_string())),
         ("pool", quote(pool.as_str())),
     ];
-    if *protocol == crate::model::Protocol::Udp {
+    if protocol != Protocols::Tcp {
         keys.push(("udp_class", quote(udp_class.word())));
     }
     keys.push(("idle", time(*idle)));
@@ -141,7 +146,7 @@ pub(super) fn service_keys(service: &Service) -> Keys {
 }
 
 pub(super) fn check_keys(check: &CheckSpec) -> Keys {
-    let CheckSpec { name, kind, port, interval, timeout, jitter_per_mille, rise, fall } = check;
+    let CheckSpec { name, kind, port, via: _, interval, timeout, jitter_per_mille, rise, fall } = check;
     let mut keys = vec![
         ("kind", quote(kind.as_str())),
         ("name", quote(name)),

@@ -90,6 +90,8 @@ fn global(old: &Global, new: &Global, out: &mut Vec<String>) {
         state_dir,
         bpf_dir,
         pybal_metrics,
+        icmp_rate: _,
+        tunnel: _,
         limits,
     } = new;
     let fixed = [

@@ -136,6 +136,9 @@ impl State {
                     address: found.address,
                     weight: found.weight,
                     pooled: Pooled::Yes,
+                    method: found.method,
+                    gue_port: found.gue_port,
+                    server_id: found.server_id,
                 };
                 let unchecked = Pool { checks: Vec::new(), ..(**pool).clone() };
                 let member = Member::new(Arc::new(backend), &unchecked, Some(found.disposition), now.wall);

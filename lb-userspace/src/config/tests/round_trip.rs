@@ -4,7 +4,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::*;
 use crate::model::{
-    Backend, CheckSpec, Global, Pool, PoolName, Pooled, Service, Threshold, Weight, check::TlsCheck,
+    Backend, CheckSpec, Global, Pool, PoolName, Pooled, Service, Threshold, Via, Weight, check::TlsCheck,
 };
 
 fn kinds() -> impl Strategy<Value = CheckKind> {
@@ -55,6 +55,7 @@ fn checks() -> impl Strategy<Value = Vec<Arc<CheckSpec>>> {
                 name: format!("c{n}").into(),
                 kind,
                 port,
+                via: Via::Backend,
                 interval: Duration::from_millis(interval),
                 timeout: Duration::from_millis(timeout),
                 jitter_per_mille: jitter,
@@ -88,10 +89,9 @@ fn pools() -> impl Strategy<Value = Pool> {
                 .map(|(n, (name, weight, pooled, v6))| {
                     let address: String = if v6 { format!("2001:db8::{n}") } else { format!("10.0.0.{n}") };
                     let backend = Backend {
-                        name: name.parse().expect("a name"),
-                        address: address.parse().expect("an address"),
                         weight: Weight::try_from(weight).expect("in range"),
                         pooled,
+                        ..Backend::new(name.parse().expect("a name"), address.parse().expect("an address"))
                     };
                     (backend.name.clone(), Arc::new(backend))
                 })
@@ -99,6 +99,7 @@ fn pools() -> impl Strategy<Value = Pool> {
             checks,
             combine: if any { Combine::Any } else { Combine::All },
             threshold: Threshold { fraction, by_weight },
+            outliers: Outliers::default(),
             optimistic,
             allow_empty: true,
             slots,
@@ -127,6 +128,8 @@ fn configs() -> impl Strategy<Value = Config> {
                     state_dir: "/var/lib/é".into(),
                     bpf_dir: "/sys/fs/bpf/b".into(),
                     pybal_metrics,
+                    icmp_rate: 1000,
+                    tunnel: Tunnel::default(),
                     limits: Limits { pins: 4096, ..Limits::default() },
                 },
                 services: BTreeMap::new(),
@@ -145,13 +148,16 @@ fn configs() -> impl Strategy<Value = Config> {
                 }
                 let service = Service {
                     name: format!("s:{n}").parse().expect("a name"),
-                    vips,
-                    port,
-                    protocol: if udp { Protocol::Udp } else { Protocol::Tcp },
+                    vips: vips.into_iter().map(Into::into).collect(),
+                    ports: Ports::One(port),
+                    protocols: vec![if udp { Protocol::Udp } else { Protocol::Tcp }],
                     pool: names[n % names.len()].clone(),
                     udp_class: if udp && flow { UdpClass::Flow } else { UdpClass::Dns },
-                    idle: Duration::from_secs(idle),
-                    drain_timeout: Duration::from_secs(drain),
+                    rules: Rules {
+                        idle: Duration::from_secs(idle),
+                        drain_timeout: Duration::from_secs(drain),
+                        ..Rules::default()
+                    },
                 };
                 config.services.insert(service.name.clone(), Arc::new(service));
             }

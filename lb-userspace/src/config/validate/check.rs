@@ -16,7 +16,7 @@ use crate::{
         table::{At, Field},
         value::{Kind, Word},
     },
-    model::{BackendName, CheckKind, CheckSpec},
+    model::{BackendName, CheckKind, CheckSpec, Via},
 };
 
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
@@ -106,7 +106,17 @@ fn check(at: At<file::Check>, ports: &BTreeSet<u16>, report: &mut Report) -> Opt
         None => word.word().into(),
         Some(name) => name?.as_str().into(),
     };
-    Some(CheckSpec { name, kind: kind?, port: port?, interval, timeout, jitter_per_mille, rise, fall })
+    Some(CheckSpec {
+        name,
+        kind: kind?,
+        port: port?,
+        via: Via::Backend,
+        interval,
+        timeout,
+        jitter_per_mille,
+        rise,
+        fall,
+    })
 }
 
 fn interval(field: Field<Duration>, kind: Option<Kind>, report: &mut Report) -> Duration {

@@ -13,7 +13,7 @@ use crate::{
         secret::{self, SecretError},
         table::{At, Field},
     },
-    model::{Global, Limits, XdpMode},
+    model::{Global, Limits, Tunnel, XdpMode, global::ICMP_RATE},
 };
 
 /// The kernel's IFNAMSIZ without the closing zero.
@@ -44,6 +44,8 @@ pub(super) fn global(file: file::Global, report: &mut Report) -> Global {
         state_dir: path(state_dir, "/var/lib/lbd", report),
         bpf_dir: self::bpf_dir(bpf_dir, report),
         pybal_metrics: pybal_metrics.or(false),
+        icmp_rate: ICMP_RATE,
+        tunnel: Tunnel::default(),
         limits: self::limits(limits.or(file::Limits::default()), report),
     }
 }
@@ -220,5 +222,6 @@ fn limits(file: file::Limits, report: &mut Report) -> Limits {
         pools: number32(pools, 1..=65_535, default.pools, "`limits.pools`", report),
         slots: number32(slots, 64..=1 << 28, default.slots, "`limits.slots`", report),
         pins: number32(pins, 1_024..=1 << 28, default.pins, "`limits.pins`", report),
+        ..default
     }
 }

@@ -16,7 +16,7 @@ use crate::{
         table::{At, Field, Named},
         value::ThresholdBy,
     },
-    model::{Backend, BackendName, Combine, Pool, PoolName, Pooled, Threshold, Weight},
+    model::{Backend, BackendName, Combine, Outliers, Pool, PoolName, Pooled, Threshold, Weight},
 };
 
 /// Size of a pool's table that suits some hundred backends.
@@ -69,6 +69,7 @@ pub(super) fn pool(
             by_weight: threshold_by.or(ThresholdBy::Count) == ThresholdBy::Weight,
         },
         checks: check::checks(checks.or(Vec::new()), ports, report),
+        outliers: Outliers::default(),
         combine: combine.or(Combine::default()),
         optimistic: optimistic.or(false),
         allow_empty,
@@ -107,10 +108,9 @@ fn backends(
         addresses.insert(address.value, (name.clone(), address.span.clone()));
         places.backend(pool, &name, &address);
         let backend = Backend {
-            name: name.clone(),
-            address: address.value,
             weight,
             pooled: pooled.or(Pooled::default()),
+            ..Backend::new(name.clone(), address.value)
         };
         backends.insert(name, Arc::new(backend));
     }

@@ -10,7 +10,7 @@ use crate::{
         problem::Report,
         table::{At, Field, shorten},
     },
-    model::{PoolName, Protocol, Service, ServiceName, UdpClass},
+    model::{PoolName, Ports, Protocol, Rules, Service, ServiceName, UdpClass},
 };
 
 /// A pin's age has 16 bits of about a second each: beyond a few hours old and new could not be told apart.
@@ -49,13 +49,12 @@ pub(super) fn service(
     }
     Some(Service {
         name,
-        vips: vips.into_iter().map(|at| at.value).collect(),
-        port,
-        protocol,
+        vips: vips.into_iter().map(|at| at.value.into()).collect(),
+        ports: Ports::One(port),
+        protocols: vec![protocol],
         pool: pool?,
         udp_class: udp_class.or(UdpClass::default()),
-        idle,
-        drain_timeout,
+        rules: Rules { idle, drain_timeout, ..Rules::default() },
     })
 }
 

@@ -182,13 +182,14 @@ fn a_verdict_that_is_known_already_serves_a_second_pool_at_once() {
 #[test]
 fn the_data_plane_is_told_services_pools_and_weights() {
     let mut config = config(vec![pool("text", &["b1"])]);
-    let other = Service { port: 443, idle: Duration::from_mins(15), ..service("text-tls", "text") };
+    let rules = Rules { idle: Duration::from_mins(15), ..Rules::default() };
+    let other = Service { ports: Ports::One(443), rules, ..service("text-tls", "text") };
     config.services.insert(other.name.clone(), Arc::new(other));
     let mut world = World::empty(Overrides::default(), Adopted::new());
     world.reload(config).unwrap();
     let desired = world.desired();
     assert_eq!(desired.revision, 1);
-    assert_eq!(desired.services["text-tls"].endpoints[0].port, 443);
+    assert_eq!(desired.services["text-tls"].endpoints[0].ports, Ports::One(443));
     assert_eq!(desired.pools["text"].idle, Duration::from_mins(15), "the longest of its services");
     assert_eq!(desired.pools["text"].slots, 251);
     assert_eq!(desired.pools["text"].backends["b1"].weight, Weight::default());
