@@ -192,9 +192,8 @@ impl Control for Levers {
             self.coordinator.preview(Arc::new(loaded.config.clone())).await.map_err(refused)?;
             let in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let diff = config::diff(&in_force, &loaded.config);
-            let mut changes = Vec::new();
+            let mut changes = diff.lines();
             if !diff.is_empty() {
-                changes.extend(diff.to_string().lines().map(str::to_owned));
                 changes.extend(self.moves(&in_force, &loaded.config));
             }
             Ok(self.report(&path, &loaded, changes))
