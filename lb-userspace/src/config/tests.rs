@@ -4,6 +4,7 @@ mod many;
 mod mutations;
 mod rejections;
 mod round_trip;
+mod shapes;
 mod warnings;
 
 use std::{fmt::Write as _, path::Path, time::Duration};

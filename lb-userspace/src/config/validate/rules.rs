@@ -194,6 +194,7 @@ fn quic_id(field: Field<file::QuicServerId>, class: UdpClass, report: &mut Repor
         report
             .error(span, "`quic_server_id` means nothing for a service that is not QUIC")
             .with_help("write `protocol = \"udp\"` and `udp_class = \"quic\"`, or remove it");
+        return None;
     }
     Some(QuicId {
         // In range, so they fit.
