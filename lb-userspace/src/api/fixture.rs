@@ -29,8 +29,8 @@ use super::lb::{
     },
     health::{CheckStatus, Pass, Passed, ProbeError, Verdict},
     model::{
-        BackendId, CheckKind, CheckSpec, CheckTarget, Combine, Disposition, Mac, Net, NextHop, Pooled, Ports,
-        Protocol, Rules, Service, Threshold, UdpClass, Via, Weight,
+        BackendId, CheckKind, CheckSpec, CheckTarget, Combine, Disposition, Mac, Method, Net, NextHop,
+        Pooled, Ports, Protocol, Rules, Service, Threshold, UdpClass, Via, Weight,
     },
 };
 
@@ -71,6 +71,7 @@ fn backend(last: u8, disposition: Disposition, why: &str, port: u16) -> BackendV
     let address: IpAddr = [10, 64, 0, last].into();
     BackendView {
         address,
+        method: Method::Dr,
         weight: Weight::try_from(100).unwrap(),
         configured_weight: Weight::try_from(100).unwrap(),
         pooled: Pooled::Yes,

@@ -10,7 +10,10 @@ pub use crate::{
         snapshot::Override,
     },
     datapath::Route,
-    model::{Combine, Disposition, Net, Pooled, Ports, Protocol, Protocols, UdpClass},
+    model::{
+        Combine, Disposition, HashFields, Method, Net, Pooled, Ports, Protocol, Protocols, Scheduler,
+        Tracking, UdpClass,
+    },
 };
 
 /// Body of every answer that is not a success.
@@ -183,6 +186,15 @@ pub struct Service {
     pub protocol: Protocols,
     /// Its pool.
     pub pool: String,
+    /// Who gets a new connection.
+    #[serde(default)]
+    pub scheduler: Scheduler,
+    /// What flows that go together have in common.
+    #[serde(default)]
+    pub hash: HashFields,
+    /// Which flows are remembered.
+    #[serde(default)]
+    pub tracking: Tracking,
     /// Class of a UDP service.
     pub udp_class: UdpClass,
     /// Seconds without a packet after which a flow is over.
@@ -250,6 +262,9 @@ pub struct Backend {
     pub name: String,
     /// Address.
     pub address: IpAddr,
+    /// How packets reach it.
+    #[serde(default)]
+    pub method: Method,
     /// Weight in force.
     pub weight: u32,
     /// Weight in the file.

@@ -14,7 +14,7 @@ use super::{
     units::{age, latency, now, percent, short, since},
 };
 use crate::{
-    api::types::{Backend, List, Pool, Pooled, Service, Share},
+    api::types::{Backend, List, Method, Pool, Pooled, Service, Share},
     model::endpoint::place,
 };
 
@@ -101,9 +101,11 @@ pub fn render(list: &List, rates: Option<&Rates>, wide: bool, now: u64) -> Strin
         // Writing to a string cannot fail.
         let _ = writeln!(
             out,
-            "{}  {}  dr  maglev  {}",
+            "{}  {}  {}  {}  {}",
             styled(BOLD, &format!("SERVICE  {}", service.name)),
             endpoints(service).join(" "),
+            methods(pool),
+            service.scheduler.as_str(),
             pool_line(pool),
         );
         backends(&mut out, pool, rates, wide, now);
@@ -123,6 +125,14 @@ fn separate(out: &mut String) {
     if !out.is_empty() {
         out.push('\n');
     }
+}
+
+/// The forwarding methods of a pool's backends; of an empty pool the default.
+fn methods(pool: &Pool) -> String {
+    let mut words: Vec<String> = pool.members.iter().map(|b| b.method.to_string()).collect();
+    words.sort_unstable();
+    words.dedup();
+    if words.is_empty() { Method::default().to_string() } else { words.join("+") }
 }
 
 /// A service's addresses with port and protocol.

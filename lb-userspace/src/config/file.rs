@@ -95,8 +95,8 @@ table! {
 
 table! {
     /// Outer source addresses of packets to backends with `method = "ipip"` or `"gue"`. A single address is the source of all. In a
-    /// prefix the host bits are filled from the flow's hash, so that backends spread flows over their receive queues; nobody answers to
-    /// these addresses, so any that the network in between lets through will do.
+    /// prefix the host bits are filled from the flow's hash, so that backends spread flows over their receive queues. Backends do not answer
+    /// to these addresses, so any that the network in between lets through will do; routers' errors about tunnelled packets go there.
     struct Tunnel {
         /// For backends with an IPv4 address: `"172.16.0.0/16"`.
         source4: Net = "(the egress interface's address)",

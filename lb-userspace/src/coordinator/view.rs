@@ -130,6 +130,7 @@ impl State {
         };
         BackendView {
             address: member.address(),
+            method: member.configured.method,
             weight: member.wish.weight,
             configured_weight: member.configured.weight,
             pooled: member.wish.pooled,

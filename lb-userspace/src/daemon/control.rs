@@ -75,7 +75,7 @@ impl Levers {
         let mut warnings: Vec<String> =
             loaded.warnings.iter().map(|w| format!("line {}: {}", w.line(), w.message())).collect();
         let restart = config::diff(&self.started_with, &loaded.config);
-        if !restart.restart.is_empty() || !restart.global.is_empty() {
+        if restart.needs_restart() {
             warnings.push(format!(
                 "needs a restart of lbd (forwarding goes on meanwhile): {}",
                 restart_keys(&restart)
@@ -243,5 +243,5 @@ fn first_line(problems: &Problems) -> String {
 }
 
 fn restart_keys(diff: &Diff) -> String {
-    diff.restart.iter().chain(&diff.global).map(|k| k.key.as_str()).collect::<Vec<_>>().join(", ")
+    diff.restart.iter().map(|k| k.key.as_str()).collect::<Vec<_>>().join(", ")
 }

@@ -95,6 +95,20 @@ pub enum Scheduler {
     Sed,
 }
 
+impl Scheduler {
+    /// The word of the config file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Maglev => "maglev",
+            Self::Rr => "rr",
+            Self::Wrr => "wrr",
+            Self::Lc => "lc",
+            Self::Wlc => "wlc",
+            Self::Sed => "sed",
+        }
+    }
+}
+
 /// Sticky source: a client's new connections go where its last ones went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Persistence {
