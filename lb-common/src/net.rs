@@ -2,11 +2,13 @@
 
 pub mod csum;
 pub mod cursor;
+pub mod ecn;
 pub mod eth;
 pub mod ipv4;
 pub mod ipv6;
 pub mod l4;
 pub mod parse;
+pub mod tunnel;
 
 /// IP protocol number of TCP.
 pub const TCP: u8 = 6;

@@ -17,7 +17,7 @@ pub mod preview;
 pub mod region;
 mod rendezvous;
 pub mod tables;
-mod unlink;
+pub(crate) mod unlink;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
