@@ -14,8 +14,13 @@
 //! Loading a program needs root; without it the tests say so and do nothing.
 
 mod combinations;
+mod command;
 mod frame;
 mod marks;
+#[path = "../e2e/namespace.rs"]
+#[expect(dead_code, reason = "the other suite's; not all of it is used here")]
+mod namespace;
+mod namespaces;
 mod refusals;
 mod truncation;
 mod world;
