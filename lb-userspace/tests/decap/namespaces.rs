@@ -23,18 +23,18 @@ use crate::{
 /// The sender's own addresses: balancer and client are one host here, so that answers come back to it.
 const SENDER4: &str = "10.9.0.1";
 const SENDER6: &str = "fd09::1";
-const HOST4: &str = "10.9.0.2";
-const HOST6: &str = "fd09::2";
+pub(crate) const HOST4: &str = "10.9.0.2";
+pub(crate) const HOST6: &str = "fd09::2";
 const VIP4: &str = "203.0.113.1";
 const VIP6: &str = "2001:db8::1";
 /// The VIP's service: what comes goes back in capitals.
 const ECHO: u16 = 7;
 /// For what must come, on a busy machine; and for what must not.
-const PATIENCE: Duration = Duration::from_secs(20);
-const SHORT: Duration = Duration::from_millis(300);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const SHORT: Duration = Duration::from_millis(300);
 
 /// Outer family, wrapping, inner family.
-type Tunnel = (Family, Wrap, Family);
+pub(crate) type Tunnel = (Family, Wrap, Family);
 
 /// A sender and a receiving host on one wire.
 pub(crate) struct Wire {
@@ -181,7 +181,7 @@ fn send(outer: Family, wrap: Wrap, packet: &[u8]) {
 }
 
 /// Both VIPs' service. Its threads end with the test's process.
-fn serve(host: &Namespace) {
+pub(crate) fn serve(host: &Namespace) {
     for vip in [VIP4, VIP6] {
         let vip: IpAddr = vip.parse().expect("one");
         let socket = host.run(|| UdpSocket::bind((vip, ECHO)).expect("the VIP's port"));
