@@ -18,6 +18,7 @@ use crate::{
     combinations::{all, counter},
     frame::{self, Family, PORT, Wrap},
     namespace::Namespace,
+    world::{hooks, tc_mixes},
 };
 
 /// The sender's own addresses: balancer and client are one host here, so that answers come back to it.
@@ -196,10 +197,17 @@ pub(crate) fn serve(host: &Namespace) {
 
 fn answers_at(hook: &str) {
     let Some(wire) = Wire::new() else { return };
+    if !hooks().contains(&hook) {
+        eprintln!("skipped: this kernel has no {hook}");
+        return;
+    }
     serve(&wire.host);
     assert!(!wire.asks((Family::V4, Wrap::Direct, Family::V4), SHORT), "answered without lbdecap");
     wire.done(&format!("attach e0 --address {HOST4} --address {HOST6} --hook {hook}"));
     for tunnel @ (outer, wrap, inside) in all() {
+        if outer != inside && matches!(hook, "tcx" | "clsact") && !tc_mixes() {
+            continue;
+        }
         let counter = counter(outer, wrap, inside).as_str();
         let before = wire.counted(counter);
         assert!(
@@ -237,7 +245,7 @@ fn a_vip_answers_through_every_tunnel_with_a_clsact_filter() {
 
 #[test]
 fn changing_the_settings_loses_no_packet_and_no_count() {
-    for hook in ["native", "generic", "tcx", "clsact"] {
+    for hook in hooks() {
         let Some(wire) = Wire::new() else { return };
         serve(&wire.host);
         let attach = format!("attach e0 --address {HOST4} --hook {hook}");

@@ -5,11 +5,12 @@ use std::{cell::RefCell, net::IpAddr};
 use aya::{
     Ebpf, TestRun as _, TestRunOptions,
     programs::{SchedClassifier, Xdp},
+    util::KernelVersion,
 };
 use lb_common::decap::{COUNT, Fate, Outcome, PROG_TC, PROG_XDP, PROG_XDP_FRAGS};
 use lb_userspace::decap::{object, settings::Settings};
 
-use crate::frame::{HOST4, HOST6, PORT};
+use crate::frame::{Family, HOST4, HOST6, PORT};
 
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
@@ -25,6 +26,26 @@ pub(crate) enum Program {
 }
 
 pub(crate) const PROGRAMS: [Program; 3] = [Program::Xdp, Program::XdpFrags, Program::Tc];
+
+fn kernel() -> KernelVersion {
+    KernelVersion::current().expect("its version")
+}
+
+/// tc can change the family of a packet: Linux 6.3.
+pub(crate) fn tc_mixes() -> bool {
+    kernel() >= KernelVersion::new(6, 3, 0)
+}
+
+/// The programs that take this family out of that one on this kernel.
+pub(crate) fn programs(outer: Family, inner: Family) -> impl Iterator<Item = Program> {
+    PROGRAMS.into_iter().filter(move |program| *program != Program::Tc || outer == inner || tc_mixes())
+}
+
+/// The hooks of this kernel: tcx came with Linux 6.6.
+pub(crate) fn hooks() -> &'static [&'static str] {
+    const HOOKS: [&str; 4] = ["native", "generic", "clsact", "tcx"];
+    if kernel() >= KernelVersion::new(6, 6, 0) { &HOOKS } else { &HOOKS[..3] }
+}
 
 /// The object, loaded.
 pub(crate) struct World(RefCell<Ebpf>);
