@@ -15,7 +15,7 @@ use aya::{
     },
 };
 use lb_common::decap::{self, Config, VERSION};
-use nix::{ifaddrs::getifaddrs, net::if_::if_nametoindex};
+use nix::{ifaddrs::getifaddrs, net::if_::if_nametoindex, sys::socket::LinkAddr};
 
 use super::{
     hook::Hook,
@@ -29,7 +29,7 @@ use crate::datapath::unlink::unlink;
 const PRIORITY: u16 = 6080;
 const HANDLE: TcHandle = TcHandle::new(0, 1);
 
-/// Hardware types of frames that begin with an Ethernet header: Ethernet, loopback (linux/if_arp.h).
+/// Hardware types of frames that begin with an Ethernet header: Ethernet, loopback (`linux/if_arp.h`).
 const ETHERNET: [u16; 2] = [1, 772];
 
 /// Attaches to the interface at `hook`. Whether something was attached before.
@@ -93,13 +93,11 @@ fn xdp(object: &mut Ebpf, pins: &Pins, hook: Hook, mode: XdpMode, replaces: bool
     let interface = &pins.interface;
     let pin = pins.hook(hook);
     // Kernels before 5.18 know no frames in several buffers.
-    let name = match program::<Xdp>(object, decap::PROG_XDP_FRAGS)?.load() {
-        Ok(()) => decap::PROG_XDP_FRAGS,
-        Err(_) => {
-            verify(program::<Xdp>(object, decap::PROG_XDP)?.load())?;
-            decap::PROG_XDP
-        }
-    };
+    let mut name = decap::PROG_XDP_FRAGS;
+    if program::<Xdp>(object, name)?.load().is_err() {
+        name = decap::PROG_XDP;
+        verify(program::<Xdp>(object, name)?.load())?;
+    }
     let program: &mut Xdp = program(object, name)?;
     if replaces {
         let old =
@@ -232,7 +230,7 @@ fn index_of(interface: &str) -> Result<u32> {
         .with_context(|| format!("{interface}: no such interface; `ip -br link` lists them"))?;
     let kind = getifaddrs().context("listing the interfaces")?.find_map(|entry| {
         (entry.interface_name == interface)
-            .then(|| entry.address.and_then(|address| address.as_link_addr().map(|link| link.hatype())))
+            .then(|| entry.address.and_then(|address| address.as_link_addr().map(LinkAddr::hatype)))
             .flatten()
     });
     ensure!(

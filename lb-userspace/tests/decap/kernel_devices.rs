@@ -4,6 +4,7 @@ use std::process::{Command, Output};
 
 use crate::{
     combinations::all,
+    frame::{Family, Wrap},
     namespaces::{HOST4, HOST6, PATIENCE, SHORT, Wire, serve},
 };
 
@@ -28,6 +29,7 @@ fn a_dry_run_prints_the_commands() {
         "ip link add lbd-ip6 type ip6tnl local 2001:db8::2 remote any mode any encaplimit none\n",
         "ip -4 fou add port 9886 gue\n",
         "ip -6 fou add port 9886 gue\n",
+        "ip address add 192.0.0.8/32 dev lbd-ipip scope host\n",
         "sysctl net.ipv4.conf.lbd-ipip.rp_filter=2\n",
     ] {
         assert!(printed.contains(command), "{command}is not in\n{printed}");
@@ -73,6 +75,14 @@ fn a_vip_answers_through_every_tunnel_of_the_kernel() {
     for tunnel in all() {
         assert!(wire.asks(tunnel, PATIENCE), "no answer through {tunnel:?}");
     }
+    // Without the address a loose filter is a strict one.
+    wire.host.ip("addr del 192.0.0.8/32 dev lbd-ipip\n");
+    assert!(!wire.asks((Family::V4, Wrap::IpIp, Family::V4), SHORT), "the address is not needed");
+    assert!(
+        text(&run(&format!("check gue {addresses}")).stdout)
+            .contains("missing: address 192.0.0.8/32 on lbd-ipip")
+    );
+    run(&format!("gue {addresses}"));
     let again = run(&format!("gue {addresses}"));
     assert_eq!(
         (again.status.code(), text(&again.stdout)),

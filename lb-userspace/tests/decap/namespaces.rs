@@ -37,6 +37,9 @@ pub(crate) const SHORT: Duration = Duration::from_millis(300);
 /// Outer family, wrapping, inner family.
 pub(crate) type Tunnel = (Family, Wrap, Family);
 
+/// Tells apart the wires of this process.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
 /// A sender and a receiving host on one wire.
 pub(crate) struct Wire {
     pub(crate) sender: Namespace,
@@ -52,7 +55,6 @@ impl Wire {
             eprintln!("skipped: network namespaces and XDP need root");
             return None;
         }
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let pins = PathBuf::from(format!("/sys/fs/bpf/lbdecap-test-{}-{number}", std::process::id()));
         let (sender, host) = (Namespace::new(), Namespace::new());
@@ -250,7 +252,7 @@ fn changing_the_settings_loses_no_packet_and_no_count() {
         serve(&wire.host);
         let attach = format!("attach e0 --address {HOST4} --hook {hook}");
         wire.done(&attach);
-        let tunnel = (Family::V4, Wrap::Direct, Family::V6);
+        let tunnel = (Family::V4, Wrap::Direct, Family::V4);
         // The first answer waits for neighbours.
         assert!(wire.asks(tunnel, PATIENCE));
         let stop = AtomicBool::new(false);
