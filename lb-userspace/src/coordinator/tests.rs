@@ -121,6 +121,8 @@ fn hop(address: IpAddr) -> NextHop {
         ifindex: 7,
         vlan: 0,
         mtu: 1500,
+        gateway: None,
+        source: Some([10, 0, 0, 254].into()),
     }
 }
 
