@@ -1,6 +1,7 @@
 //! A small world around the state: named backends, a clock that stands still, and what came out.
 
 mod commands;
+mod methods;
 mod pybal_defects;
 mod random;
 mod reload;
