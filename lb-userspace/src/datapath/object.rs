@@ -216,7 +216,9 @@ impl Object {
             pools: of(names::POOLS),
             slots: of(names::SLOTS) * SLOTS_PER_LINE,
             pins: of(names::PROTECTED) * WAYS as u32,
-            ..Limits::default()
+            flows: of(names::FLOWS) * WAYS as u32,
+            sources: of(names::SOURCES) * WAYS as u32,
+            prefixes: of(names::ACCESS4),
         }
     }
 
