@@ -60,7 +60,12 @@ impl Watched {
     }
 
     /// Waits until the answer for an address satisfies `wanted`; in-between answers are allowed.
-    async fn until(
+    async fn until(&mut self, of: &str, wanted: impl Fn(&Result<NextHop, String>) -> bool) {
+        drop(self.answer(of, wanted).await);
+    }
+
+    /// The first answer for an address that satisfies `wanted`.
+    async fn answer(
         &mut self,
         of: &str,
         wanted: impl Fn(&Result<NextHop, String>) -> bool,
@@ -79,7 +84,7 @@ impl Watched {
     /// Waits until the way to an address leads through this gateway.
     async fn through(&mut self, of: &str, gateway: &str) -> NextHop {
         let gateway = address(gateway);
-        let hop = self.until(of, |hop| hop.as_ref().is_ok_and(|hop| hop.gateway == Some(gateway))).await;
+        let hop = self.answer(of, |hop| hop.as_ref().is_ok_and(|hop| hop.gateway == Some(gateway))).await;
         hop.expect("resolved")
     }
 

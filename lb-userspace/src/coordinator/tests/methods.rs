@@ -88,7 +88,7 @@ fn a_reload_to_direct_routing_through_a_router_does_not_empty_a_pool() {
     }
     assert_eq!(world.line(), "b1=serving b2=serving");
     world.reload(config(vec![pool("text", &["b1", "b2"])])).unwrap();
-    assert_eq!(world.line(), "b1=out b2=held");
+    assert_eq!(world.line(), "b1=held b2=held");
     assert_eq!(world.wanted("b2").next_hop, None, "no way by which it could: the kernel's record stays");
 }
 

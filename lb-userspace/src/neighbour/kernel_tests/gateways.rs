@@ -40,7 +40,7 @@ fn hosts_behind_routers_of_either_family_are_told_with_router_source_and_mtu() {
             let mut watched = Watched::new(&[host]);
             // An IPv6 address is no source while it is checked for duplicates.
             let hop = watched
-                .until(host, |hop| hop.as_ref().is_ok_and(|hop| hop.source == Some(address(source))))
+                .answer(host, |hop| hop.as_ref().is_ok_and(|hop| hop.source == Some(address(source))))
                 .await
                 .expect("resolved");
             assert_eq!((hop.dst_mac, hop.gateway, hop.mtu), (MAC, Some(address(gateway)), mtu), "{host}");
@@ -141,12 +141,12 @@ fn a_bridge_takes_frames_of_a_program_in_generic_mode_only() {
         ip("addr add 10.0.0.254/24 dev br0");
         let mut native = Watched::new(&["10.0.0.1"]);
         let refused =
-            native.until("10.0.0.1", |hop| hop.as_ref().is_err_and(|why| !why.contains("down"))).await;
+            native.answer("10.0.0.1", |hop| hop.as_ref().is_err_and(|why| !why.contains("down"))).await;
         let why = refused.expect_err("refused");
         assert!(why.starts_with("10.0.0.1 is reached through br0, which is of kind bridge"), "{why}");
         native.finish().await;
         let mut generic = Watched::in_mode(XdpMode::Generic, &["10.0.0.1"]);
-        let hop = generic.until("10.0.0.1", Result::is_ok).await.expect("resolved");
+        let hop = generic.answer("10.0.0.1", Result::is_ok).await.expect("resolved");
         assert_eq!((hop.dst_mac, hop.ifindex), (MAC, ifindex("br0")));
         generic.finish().await;
     });
