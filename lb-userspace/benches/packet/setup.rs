@@ -128,6 +128,8 @@ fn backend(n: u32) -> Result<DesiredBackend> {
             ifindex: 1,
             vlan: 0,
             mtu: 1500,
+            gateway: None,
+            source: None,
         }),
         method: Method::Dr,
         gue_port: GUE_PORT,
