@@ -1,13 +1,21 @@
-//! Cost of a packet, in ns, by the harness method: a program in the kernel gives each packet another flow and tail-calls the program under test;
-//! each window of packets is timed; cases take turns; p10 and median over all windows, and net = p10 minus that of a program that only passes.
+//! Cost of a packet, in ns, by two methods. The harness: a program in the kernel gives each packet another flow and tail-calls the program
+//! under test; each window of packets is timed; cases take turns; p10 and median over all windows, and net = p10 minus that of a program that
+//! only passes. Live frames: they leave by a veth, meet the program under test on its other end, and come back.
 //!
 //! Run by `cargo xtask bench`; needs root. Ratios between rows of one run are what counts: the machine is shared and its clock is its own.
 
+mod case;
+mod cases;
 mod driver;
+mod frame;
+mod live;
+mod rebuild;
 mod report;
-mod setup;
+mod world;
 
 use std::process::ExitCode;
+
+use crate::{case::Case, driver::Harness, live::Veths, report::Report};
 
 fn main() -> ExitCode {
     match run() {
@@ -24,27 +32,42 @@ fn run() -> anyhow::Result<()> {
     let value = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).cloned();
     let rounds = value("--rounds").map_or(Ok(25), |r| r.parse())?;
     let only = value("--only");
-    let mut cases = setup::cases()?;
-    if let Some(only) = &only {
-        cases.retain(|c| c.name == "pass" || c.name.contains(only.as_str()));
-    }
+    let wanted = |case: &Case| only.as_ref().is_none_or(|only| case.name.contains(only.as_str()));
+
+    live::leave_network()?;
     driver::pin_to_last_cpu()?;
-    let mut harness = driver::Harness::load()?;
-    // The zero is measured before every other case: a shared machine has fast and slow minutes, and it must have seen them all.
-    if let Some((zero, others)) = cases.split_first_mut() {
-        for _ in 0..rounds {
-            for case in &mut *others {
+    let mut harness = Harness::load()?;
+    let mut cases = cases::harness()?;
+    cases.extend(cases::live(&mut Veths::new(&mut harness))?);
+    // What the others are compared with is always measured.
+    cases.retain(|c| matches!(c.name, "pass" | "live_floor" | "v4_tcp_hot") || wanted(c));
+    measure(&mut harness, &mut cases, rounds)?;
+
+    let (rows, live) = report::rows(&cases);
+    let size = cases.iter().find_map(Case::world).map(world::World::size).transpose()?;
+    let rebuild = if only.is_none() { rebuild::rebuild()? } else { Vec::new() };
+    let report = Report { harness: rows, live, size, rebuild };
+    report.print();
+    if let Some(file) = value("--json") {
+        std::fs::write(&file, report.json()?)?;
+        println!("written to {file}");
+    }
+    Ok(())
+}
+
+/// The zero is measured before every case of its kind: a shared machine has fast and slow minutes, and it must have seen them all.
+fn measure(harness: &mut Harness, cases: &mut [Case], rounds: u32) -> anyhow::Result<()> {
+    cases.sort_by_key(Case::is_live);
+    let first_live = cases.iter().position(Case::is_live).unwrap_or(cases.len());
+    let (through, live) = cases.split_at_mut(first_live);
+    for _ in 0..rounds {
+        for kind in [&mut *through, &mut *live] {
+            let Some((zero, others)) = kind.split_first_mut() else { continue };
+            for case in others {
                 harness.measure(zero)?;
                 harness.measure(case)?;
             }
         }
-    }
-    let rows = report::rows(&cases);
-    let rebuild = if only.is_none() { setup::rebuild()? } else { Vec::new() };
-    report::print(&rows, &rebuild);
-    if let Some(file) = value("--json") {
-        std::fs::write(&file, report::json(&rows, &rebuild)?)?;
-        println!("written to {file}");
     }
     Ok(())
 }

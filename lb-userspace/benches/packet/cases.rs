@@ -1,0 +1,75 @@
+//! The rows of the report. A case is one line: its name, its world, its frame, and what differs from 256 flows to one service.
+
+use std::rc::Rc;
+
+use anyhow::Result;
+
+use crate::{
+    case::{Case, DROP, PASS, TX},
+    frame::{ACK4, ACK6, Frame, STRAY4, STRAY6, SYN4, UDP4},
+    live::Veths,
+    world::{SMALL, Site, World},
+};
+
+/// More flows than there are slots.
+const MILLION: u64 = 1 << 20;
+/// About as many as there are packets in a run.
+const ALL_NEW: u64 = lb_common::harness::FLOOD_FLOWS;
+/// Enough that each of 64 pools is as busy as the one of the hot case, and that each of 4096 backends has four flows.
+const BUSY: u64 = 1 << 14;
+
+fn ours(name: &'static str, world: &Rc<World>, frame: Frame) -> Case {
+    Case::ours(name, world, frame)
+}
+
+/// Packets through the harness; the first row is the zero.
+pub(crate) fn harness() -> Result<Vec<Case>> {
+    let small = &SMALL.stable()?;
+    let services_10k = &Site { services: 10_000, ..SMALL }.stable()?;
+    let services_8k = &Site { services: 8_192, ..SMALL }.stable()?;
+    let backends_4096 = &Site { backends: 4096, ..SMALL }.stable()?;
+    let pools_64 = &Site { services: 64, pools: 64, ..SMALL }.stable()?;
+    let pools_64_short = &Site { services: 64, pools: 64, slots: 8_191, ..SMALL }.stable()?;
+    // Twice the backends: half of them serve.
+    let moving = &Site { backends: 40, ..SMALL }.moving()?;
+    let flooded = &Site { backends: 40, ..SMALL }.moving()?;
+    Ok(vec![
+        Case::own("pass", "bench_pass", ACK4, PASS),
+        Case::own("floor_tx", "bench_floor_tx", ACK4, TX),
+        ours("v4_tcp_hot", small, ACK4),
+        ours("v4_tcp_16k", small, ACK4).flows(BUSY),
+        ours("v4_tcp_1m", small, ACK4).flows(MILLION),
+        ours("v6_tcp_hot", small, ACK6),
+        ours("v6_tcp_1m", small, ACK6).flows(MILLION),
+        ours("v4_udp_hot", small, UDP4),
+        ours("v4_syn_new", small, SYN4).flows(ALL_NEW),
+        ours("not_ours_v4", small, STRAY4).passed(),
+        ours("not_ours_v6", small, STRAY6).passed(),
+        // Growth in one dimension each …
+        ours("services_10k", services_10k, ACK4),
+        ours("services_8k_hit", services_8k, ACK4).flows(BUSY).services(8_192),
+        ours("backends_4096", backends_4096, ACK4).flows(BUSY),
+        ours("pools_64", pools_64, ACK4).flows(BUSY).services(64),
+        // … and the worst it can do to the caches: a million flows.
+        ours("backends_4096_1m", backends_4096, ACK4).flows(MILLION),
+        ours("pools_64_1m", pools_64, ACK4).flows(MILLION).services(64),
+        ours("pools_64_short", pools_64_short, ACK4).flows(BUSY).services(64),
+        ours("pools_64_short_1m", pools_64_short, ACK4).flows(MILLION).services(64),
+        // All slots in transition: flows with a pin, flows older than the transition, new ones, and a drain under a SYN flood.
+        ours("moving_pinned", moving, ACK4).opened(),
+        ours("moving_pinned_16k", moving, ACK4).flows(BUSY).opened(),
+        ours("moving_old", flooded, ACK4),
+        ours("moving_syn_new", flooded, SYN4).flows(ALL_NEW),
+        ours("moving_flooded", flooded, ACK4).flood(),
+    ])
+}
+
+/// Live frames through a veth; the first row is the floor.
+pub(crate) fn live(veths: &mut Veths<'_>) -> Result<Vec<Case>> {
+    Ok(vec![
+        veths.floor("live_floor", ACK4, TX)?,
+        veths.ours("live_hot", SMALL, ACK4)?,
+        veths.ours("live_1m", SMALL, ACK4)?.flows(MILLION),
+        veths.floor("live_generator", ACK4, DROP)?,
+    ])
+}
