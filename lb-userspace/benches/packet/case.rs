@@ -1,8 +1,9 @@
 //! One row: what is sent to which program, and what was measured.
 
-use std::rc::Rc;
-
-use crate::{frame::Frame, world::World};
+use crate::{
+    frame::Frame,
+    world::{Planned, World},
+};
 
 /// XDP actions.
 pub(crate) const DROP: u32 = 1;
@@ -29,6 +30,8 @@ pub(crate) struct Case {
     pub(crate) opened: bool,
     /// Mask of [`lb_common::harness::Settings::flood`].
     pub(crate) flood: u64,
+    /// Through the other build of our program.
+    pub(crate) other: bool,
     /// Expected XDP action.
     pub(crate) action: u32,
     /// ns per packet of each window.
@@ -40,15 +43,25 @@ pub(crate) enum Target {
     /// One of the harness object, by name.
     Own(&'static str),
     /// Ours.
-    Ours(Rc<World>),
+    Ours(Planned),
     /// Whichever is attached to the other end of a veth of this index.
-    Veth(u32, Option<Rc<World>>),
+    Veth(u32, Option<Planned>),
 }
 
 impl Case {
     fn new(name: &'static str, target: Target, frame: Frame, action: u32) -> Self {
-        let (flows, services, flood) = (HOT, 1, 0);
-        Self { name, frame, target, flows, services, opened: false, flood, action, windows: Vec::new() }
+        Self {
+            name,
+            frame,
+            target,
+            flows: HOT,
+            services: 1,
+            opened: false,
+            flood: 0,
+            other: false,
+            action,
+            windows: Vec::new(),
+        }
     }
 
     /// A program of the harness.
@@ -57,7 +70,7 @@ impl Case {
     }
 
     /// Our program, which forwards.
-    pub(crate) fn ours(name: &'static str, world: &Rc<World>, frame: Frame) -> Self {
+    pub(crate) fn ours(name: &'static str, world: &Planned, frame: Frame) -> Self {
         Self::new(name, Target::Ours(world.clone()), frame, TX)
     }
 
@@ -65,7 +78,7 @@ impl Case {
     pub(crate) fn live(
         name: &'static str,
         ifindex: u32,
-        world: Option<Rc<World>>,
+        world: Option<Planned>,
         frame: Frame,
         action: u32,
     ) -> Self {
@@ -97,6 +110,11 @@ impl Case {
         Self { flood: EVERY_SECOND, ..self }
     }
 
+    /// Through the other build of our program.
+    pub(crate) fn other(self) -> Self {
+        Self { other: true, ..self }
+    }
+
     /// Live or through the harness.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.target, Target::Veth(..))
@@ -105,7 +123,7 @@ impl Case {
     /// Measured through our program.
     pub(crate) fn world(&self) -> Option<&World> {
         match &self.target {
-            Target::Ours(world) | Target::Veth(_, Some(world)) => Some(world),
+            Target::Ours(world) | Target::Veth(_, Some(world)) => world.made(),
             Target::Own(_) | Target::Veth(_, None) => None,
         }
     }

@@ -1,14 +1,12 @@
 //! The rows of the report. A case is one line: its name, its world, its frame, and what differs from 256 flows to one service.
 
-use std::rc::Rc;
-
 use anyhow::Result;
 
 use crate::{
     case::{Case, DROP, PASS, TX},
     frame::{ACK4, ACK6, Frame, STRAY4, STRAY6, SYN4, UDP4},
     live::Veths,
-    world::{SMALL, Site, World},
+    world::{Planned, Site},
 };
 
 /// More flows than there are slots.
@@ -18,24 +16,30 @@ const ALL_NEW: u64 = lb_common::harness::FLOOD_FLOWS;
 /// Enough that each of 64 pools is as busy as the one of the hot case, and that each of 4096 backends has four flows.
 const BUSY: u64 = 1 << 14;
 
-fn ours(name: &'static str, world: &Rc<World>, frame: Frame) -> Case {
+fn ours(name: &'static str, world: &Planned, frame: Frame) -> Case {
     Case::ours(name, world, frame)
 }
 
-/// Packets through the harness; the first row is the zero.
-pub(crate) fn harness() -> Result<Vec<Case>> {
-    let small = &SMALL.stable()?;
-    let services_10k = &Site { services: 10_000, ..SMALL }.stable()?;
-    let services_8k = &Site { services: 8_192, ..SMALL }.stable()?;
-    let backends_4096 = &Site { backends: 4096, ..SMALL }.stable()?;
-    let pools_64 = &Site { services: 64, pools: 64, ..SMALL }.stable()?;
-    let pools_64_short = &Site { services: 64, pools: 64, slots: 8_191, ..SMALL }.stable()?;
+/// Packets through the harness; the first row is the zero. `small` is the site that the others differ from.
+pub(crate) fn harness(small: Site) -> Vec<Case> {
+    let mut cases =
+        vec![Case::own("pass", "bench_pass", ACK4, PASS), Case::own("floor_tx", "bench_floor_tx", ACK4, TX)];
+    cases.extend(through_ours(small));
+    cases
+}
+
+/// Those through our program.
+pub(crate) fn through_ours(site: Site) -> Vec<Case> {
+    let small = &site.stable();
+    let services_10k = &Site { services: 10_000, ..site }.stable();
+    let services_8k = &Site { services: 8_192, ..site }.stable();
+    let backends_4096 = &Site { backends: 4096, ..site }.stable();
+    let pools_64 = &Site { services: 64, pools: 64, ..site }.stable();
+    let pools_64_short = &Site { services: 64, pools: 64, slots: 8_191, ..site }.stable();
     // Twice the backends: half of them serve.
-    let moving = &Site { backends: 40, ..SMALL }.moving()?;
-    let flooded = &Site { backends: 40, ..SMALL }.moving()?;
-    Ok(vec![
-        Case::own("pass", "bench_pass", ACK4, PASS),
-        Case::own("floor_tx", "bench_floor_tx", ACK4, TX),
+    let moving = &Site { backends: 40, ..site }.moving();
+    let flooded = &Site { backends: 40, ..site }.moving();
+    vec![
         ours("v4_tcp_hot", small, ACK4),
         ours("v4_tcp_16k", small, ACK4).flows(BUSY),
         ours("v4_tcp_1m", small, ACK4).flows(MILLION),
@@ -61,15 +65,15 @@ pub(crate) fn harness() -> Result<Vec<Case>> {
         ours("moving_old", flooded, ACK4),
         ours("moving_syn_new", flooded, SYN4).flows(ALL_NEW),
         ours("moving_flooded", flooded, ACK4).flood(),
-    ])
+    ]
 }
 
 /// Live frames through a veth; the first row is the floor.
-pub(crate) fn live(veths: &mut Veths<'_>) -> Result<Vec<Case>> {
+pub(crate) fn live(veths: &mut Veths<'_>, site: Site) -> Result<Vec<Case>> {
     Ok(vec![
         veths.floor("live_floor", ACK4, TX)?,
-        veths.ours("live_hot", SMALL, ACK4)?,
-        veths.ours("live_1m", SMALL, ACK4)?.flows(MILLION),
+        veths.ours("live_hot", site, ACK4)?,
+        veths.ours("live_1m", site, ACK4)?.flows(MILLION),
         veths.floor("live_generator", ACK4, DROP)?,
     ])
 }

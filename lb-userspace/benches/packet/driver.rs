@@ -135,7 +135,7 @@ impl Harness {
             }
             target => {
                 let fd: ProgramFd = match target {
-                    Target::Ours(world) => world.program()?,
+                    Target::Ours(world) => world.world()?.program()?,
                     Target::Own(name) => xdp(&mut self.ebpf, name)?.fd()?.try_clone()?,
                     Target::Veth(..) => bail!("{}: not for the harness", case.name),
                 };

@@ -36,8 +36,8 @@ impl<'h> Veths<'h> {
     /// A pair whose far end is a balancer of this kind.
     pub(crate) fn ours(&mut self, name: &'static str, site: Site, frame: Frame) -> Result<Case> {
         let (near, far) = self.pair()?;
-        let world = Site { ifindex: index(&far)?, ..site }.stable()?;
-        world.attach(&far).with_context(|| format!("attaching to {far}"))?;
+        let world = Site { ifindex: index(&far)?, ..site }.stable();
+        world.world()?.attach(&far).with_context(|| format!("attaching to {far}"))?;
         Ok(Case::live(name, index(&near)?, Some(world), frame, crate::case::TX))
     }
 

@@ -1,5 +1,5 @@
 //! Cost of a packet, in ns, by two methods. The harness: a program in the kernel gives each packet another flow and tail-calls the program
-//! under test; each window of packets is timed; cases take turns; p10 and median over all windows, and net = p10 minus that of a program that
+//! under test; each window of packets is timed; cases take turns; p1 and median over all windows, and net = p1 minus that of a program that
 //! only passes. Live frames: they leave by a veth, meet the program under test on its other end, and come back.
 //!
 //! Run by `cargo xtask bench`; needs root. Ratios between rows of one run are what counts: the machine is shared and its clock is its own.
@@ -15,7 +15,15 @@ mod world;
 
 use std::process::ExitCode;
 
-use crate::{case::Case, driver::Harness, live::Veths, report::Report};
+use anyhow::Context as _;
+
+use crate::{
+    case::Case,
+    driver::Harness,
+    live::Veths,
+    report::Report,
+    world::{SMALL, Site},
+};
 
 fn main() -> ExitCode {
     match run() {
@@ -37,10 +45,16 @@ fn run() -> anyhow::Result<()> {
     live::leave_network()?;
     driver::pin_to_last_cpu()?;
     let mut harness = Harness::load()?;
-    let mut cases = cases::harness()?;
-    cases.extend(cases::live(&mut Veths::new(&mut harness))?);
+    let mut cases = cases::harness(SMALL);
+    cases.extend(cases::live(&mut Veths::new(&mut harness), SMALL)?);
+    if let Some(file) = value("--against") {
+        let object = std::fs::read(&file).with_context(|| file.clone())?;
+        let other = cases::through_ours(Site { object: Some(object.leak()), ..SMALL });
+        cases = beside(cases, other);
+    }
     // What the others are compared with is always measured.
-    cases.retain(|c| matches!(c.name, "pass" | "live_floor" | "v4_tcp_hot") || wanted(c));
+    let live = cases.iter().any(|c| c.is_live() && wanted(c));
+    cases.retain(|c| wanted(c) || matches!(c.name, "pass" | "v4_tcp_hot") || live && c.name == "live_floor");
     measure(&mut harness, &mut cases, rounds)?;
 
     let (rows, live) = report::rows(&cases);
@@ -53,6 +67,17 @@ fn run() -> anyhow::Result<()> {
         println!("written to {file}");
     }
     Ok(())
+}
+
+/// Each case followed by the same through the other build.
+fn beside(cases: Vec<Case>, mut other: Vec<Case>) -> Vec<Case> {
+    let mut pairs = Vec::new();
+    for case in cases {
+        let twin = other.iter().position(|o| o.name == case.name).map(|at| other.swap_remove(at).other());
+        pairs.push(case);
+        pairs.extend(twin);
+    }
+    pairs
 }
 
 /// The zero is measured before every case of its kind: a shared machine has fast and slow minutes, and it must have seen them all.

@@ -10,12 +10,12 @@ const UNIT: &str = "v4_tcp_hot";
 
 /// A case's figures, in ns.
 pub(crate) struct Row {
-    pub(crate) name: &'static str,
-    p10: f64,
+    pub(crate) name: String,
+    p1: f64,
     median: f64,
-    /// p10 less the zero's; of a live row, p10.
+    /// p1 less the zero's; of a live row, p1.
     net: f64,
-    /// `net` in terms of the unit's, or a live row's p10 in terms of the floor's.
+    /// `net` in terms of the unit's, or a live row's p1 in terms of the floor's.
     pub(crate) ratio: f64,
 }
 
@@ -34,21 +34,22 @@ pub(crate) fn rows(cases: &[Case]) -> (Vec<Row>, Vec<Row>) {
         let mut w = case.windows.clone();
         w.sort_by(f64::total_cmp);
         let at = |part: usize| w.get(w.len() * part / 100).copied().unwrap_or(f64::NAN);
-        Row { name: case.name, p10: at(10), median: at(50), net: at(10), ratio: f64::NAN }
+        let name = if case.other { format!("{} (other)", case.name) } else { case.name.to_owned() };
+        Row { name, p1: at(1), median: at(50), net: at(1), ratio: f64::NAN }
     };
     let (mut live, mut harness): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
     for case in cases {
         if case.is_live() { &mut live } else { &mut harness }.push(figures(case));
     }
-    let zero = harness.first().map_or(0.0, |r| r.p10);
-    let unit = harness.iter().find(|r| r.name == UNIT).map_or(f64::NAN, |r| r.p10 - zero);
+    let zero = harness.first().map_or(0.0, |r| r.p1);
+    let unit = harness.iter().find(|r| r.name == UNIT).map_or(f64::NAN, |r| r.p1 - zero);
     for row in &mut harness {
-        row.net = row.p10 - zero;
+        row.net = row.p1 - zero;
         row.ratio = row.net / unit;
     }
-    let floor = live.first().map_or(f64::NAN, |r| r.p10);
+    let floor = live.first().map_or(f64::NAN, |r| r.p1);
     for row in &mut live {
-        row.ratio = row.p10 / floor;
+        row.ratio = row.p1 / floor;
     }
     (harness, live)
 }
@@ -58,28 +59,28 @@ impl Report {
     pub(crate) fn print(&self) {
         let ratio = |r: &Row| if r.ratio.is_nan() { String::new() } else { format!("{:.2}", r.ratio) };
         println!(
-            "{:<20} {:>8} {:>8} {:>8} {:>12}",
+            "{:<28} {:>8} {:>8} {:>8} {:>12}",
             "packets",
-            "p10 ns",
+            "p1 ns",
             "median",
             "net ns",
             format!("x {UNIT}")
         );
         for r in &self.harness {
-            println!("{:<20} {:>8.1} {:>8.1} {:>8.1} {:>12}", r.name, r.p10, r.median, r.net, ratio(r));
+            println!("{:<28} {:>8.1} {:>8.1} {:>8.1} {:>12}", r.name, r.p1, r.median, r.net, ratio(r));
         }
         if let Some(floor) = self.live.first() {
             println!(
-                "{:<20} {:>8} {:>8} {:>8} {:>12}",
+                "{:<28} {:>8} {:>8} {:>8} {:>12}",
                 "live frames",
-                "p10 ns",
+                "p1 ns",
                 "median",
                 "Mpps",
                 format!("x {}", floor.name)
             );
         }
         for r in &self.live {
-            println!("{:<20} {:>8.1} {:>8.1} {:>8.2} {:>12}", r.name, r.p10, r.median, 1e3 / r.p10, ratio(r));
+            println!("{:<28} {:>8.1} {:>8.1} {:>8.2} {:>12}", r.name, r.p1, r.median, 1e3 / r.p1, ratio(r));
         }
         if let Some([seen, left, bytes]) = self.size {
             println!("program: {left} instructions, {bytes} bytes of machine code; {seen} verified");
@@ -99,7 +100,7 @@ impl Report {
                 .map(|r| {
                     json!({
                         "name": r.name,
-                        "p10_ns": round(r.p10),
+                        "p1_ns": round(r.p1),
                         "median_ns": round(r.median),
                         "net_ns": round(r.net),
                         "ratio": round(r.ratio),

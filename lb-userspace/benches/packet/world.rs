@@ -1,6 +1,7 @@
 //! The worlds that packets are measured in: the real tables, written by the product's own code.
 
 use std::{
+    cell::OnceCell,
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
     rc::Rc,
@@ -12,7 +13,10 @@ use aya::programs::{ProgramFd, XdpMode};
 use lb_common::{hash::HashKey, names, slot::SLOTS_PER_LINE};
 use lb_userspace::{
     datapath::{
-        Desired, DesiredBackend, DesiredPool, DesiredService, mapped::Mapped, object::Object, tables::Tables,
+        Desired, DesiredBackend, DesiredPool, DesiredService,
+        mapped::Mapped,
+        object::{OBJECT, Object},
+        tables::Tables,
     },
     model::{BackendName, Disposition, Limits, Mac, NextHop, PoolName, Protocol, UdpClass, Vip},
 };
@@ -38,11 +42,20 @@ pub(crate) struct Site {
     pub(crate) pins: u32,
     /// The interface backends are behind.
     pub(crate) ifindex: u32,
+    /// Another build of our program than the one in this binary.
+    pub(crate) object: Option<&'static [u8]>,
 }
 
 /// A small site with full-size tables.
-pub(crate) const SMALL: Site =
-    Site { services: 1, pools: 1, backends: 20, slots: 65_537, pins: 1 << 20, ifindex: LOOPBACK };
+pub(crate) const SMALL: Site = Site {
+    services: 1,
+    pools: 1,
+    backends: 20,
+    slots: 65_537,
+    pins: 1 << 20,
+    ifindex: LOOPBACK,
+    object: None,
+};
 
 /// A loaded program with its tables.
 pub(crate) struct World {
@@ -51,14 +64,46 @@ pub(crate) struct World {
     pub(crate) desired: Desired,
 }
 
+/// A world that is made when a packet first needs it.
+#[derive(Clone)]
+pub(crate) struct Planned {
+    site: Site,
+    make: fn(Site) -> Result<World>,
+    made: Rc<OnceCell<World>>,
+}
+
+impl Planned {
+    /// The world.
+    pub(crate) fn world(&self) -> Result<&World> {
+        if let Some(world) = self.made.get() {
+            return Ok(world);
+        }
+        let world = (self.make)(self.site)?;
+        Ok(self.made.get_or_init(|| world))
+    }
+
+    /// If it was needed already.
+    pub(crate) fn made(&self) -> Option<&World> {
+        self.made.get()
+    }
+}
+
 impl Site {
     /// All backends serve, all slots are stable.
-    pub(crate) fn stable(self) -> Result<Rc<World>> {
-        Ok(Rc::new(self.world(|_| Disposition::Serving)?))
+    pub(crate) fn stable(self) -> Planned {
+        self.plan(|site| site.world(|_| Disposition::Serving))
     }
 
     /// Of the backends every second serves first and then drains, when the others begin to serve: all slots are in transition.
-    pub(crate) fn moving(self) -> Result<Rc<World>> {
+    pub(crate) fn moving(self) -> Planned {
+        self.plan(Self::move_all)
+    }
+
+    fn plan(self, make: fn(Self) -> Result<World>) -> Planned {
+        Planned { site: self, make, made: Rc::default() }
+    }
+
+    fn move_all(self) -> Result<World> {
         let mut world = self.world(|n| if n % 2 == 0 { Disposition::Serving } else { Disposition::Down })?;
         for pool in world.desired.pools.values_mut() {
             for backend in pool.backends.values_mut() {
@@ -73,7 +118,7 @@ impl Site {
         for (name, pool) in world.tables.status() {
             ensure!(pool.in_transition == pool.slots, "pool {name}: {} slots moved", pool.in_transition);
         }
-        Ok(Rc::new(world))
+        Ok(world)
     }
 
     fn world(self, disposition: impl Fn(u32) -> Disposition) -> Result<World> {
@@ -91,7 +136,8 @@ impl Site {
             slots: self.pools * self.slots.next_multiple_of(SLOTS_PER_LINE),
             pins: self.pins,
         };
-        let object = Object::load(&limits, HashKey::from_secret(&SECRET), None)?;
+        let key = HashKey::from_secret(&SECRET);
+        let object = Object::load_bytes(self.object.unwrap_or(OBJECT), &limits, key, None)?;
         let settings = object.settings(&SECRET);
         let (tables, _) = Tables::adopt(Mapped::new(&object)?, &object.limits(), settings, object.now()?)?;
         Ok(World { object, tables, desired: self.desired(disposition)? })
