@@ -1,6 +1,7 @@
 //! One row: what is sent to which program, and what was measured.
 
 use crate::{
+    cases::{GROW, GROW_THRICE, UNIT},
     frame::Frame,
     world::{Planned, World},
 };
@@ -30,6 +31,8 @@ pub(crate) struct Case {
     pub(crate) opened: bool,
     /// Mask of [`lb_common::harness::Settings::flood`].
     pub(crate) flood: u64,
+    /// An outer header is put in front, which the harness takes away.
+    pub(crate) wrapped: bool,
     /// Through the other build of our program.
     pub(crate) other: bool,
     /// Expected XDP action.
@@ -58,6 +61,7 @@ impl Case {
             services: 1,
             opened: false,
             flood: 0,
+            wrapped: false,
             other: false,
             action,
             windows: Vec::new(),
@@ -105,6 +109,11 @@ impl Case {
         Self { opened: true, ..self }
     }
 
+    /// In a tunnel.
+    pub(crate) fn wrapped(self) -> Self {
+        Self { wrapped: true, ..self }
+    }
+
     /// With a new flow's first packet between any two.
     pub(crate) fn flood(self) -> Self {
         Self { flood: EVERY_SECOND, ..self }
@@ -113,6 +122,11 @@ impl Case {
     /// Through the other build of our program.
     pub(crate) fn other(self) -> Self {
         Self { other: true, ..self }
+    }
+
+    /// Others are compared with it.
+    pub(crate) fn is_needed(&self) -> bool {
+        ["pass", GROW, GROW_THRICE, UNIT].contains(&self.name) && !self.other
     }
 
     /// Live or through the harness.

@@ -2,13 +2,20 @@
 
 use anyhow::Result;
 
+use lb_userspace::model::Method;
+
 use crate::{
     case::{Case, DROP, PASS, TX},
     frame::{ACK4, ACK6, Frame, STRAY4, STRAY6, SYN4, UDP4},
     live::Veths,
-    world::{Planned, Site},
+    world::{Planned, Rule, Site},
 };
 
+/// The row that the others are divided by.
+pub(crate) const UNIT: &str = "v4_tcp_hot";
+/// What making room for an outer header and undoing that takes, once and three times.
+pub(crate) const GROW: &str = "grow";
+pub(crate) const GROW_THRICE: &str = "grow_thrice";
 /// More flows than there are slots.
 const MILLION: u64 = 1 << 20;
 /// About as many as there are packets in a run.
@@ -39,8 +46,14 @@ pub(crate) fn through_ours(site: Site) -> Vec<Case> {
     // Twice the backends: half of them serve.
     let moving = &Site { backends: 40, ..site }.moving();
     let flooded = &Site { backends: 40, ..site }.moving();
+    let tunnel = |six, method| Site { six, method, ..site }.stable();
+    let [ipip4, ipip6] = [false, true].map(|six| tunnel(six, Method::Ipip));
+    let [gue4, gue6] = [false, true].map(|six| tunnel(six, Method::Gue));
+    let rule = |rule| Site { rule, ..site }.stable();
+    let (tracked, wlc, blocking) =
+        (&rule(Rule::Tracked), &rule(Rule::LeastConnections), &rule(Rule::Blocking));
     vec![
-        ours("v4_tcp_hot", small, ACK4),
+        ours(UNIT, small, ACK4),
         ours("v4_tcp_16k", small, ACK4).flows(BUSY),
         ours("v4_tcp_1m", small, ACK4).flows(MILLION),
         ours("v6_tcp_hot", small, ACK6),
@@ -59,6 +72,20 @@ pub(crate) fn through_ours(site: Site) -> Vec<Case> {
         ours("pools_64_1m", pools_64, ACK4).flows(MILLION).services(64),
         ours("pools_64_short", pools_64_short, ACK4).flows(BUSY).services(64),
         ours("pools_64_short_1m", pools_64_short, ACK4).flows(MILLION).services(64),
+        ours("ipip_4in4", &ipip4, ACK4).wrapped(),
+        ours("ipip_6in4", &ipip4, ACK6).wrapped(),
+        ours("ipip_4in6", &ipip6, ACK4).wrapped(),
+        ours("ipip_6in6", &ipip6, ACK6).wrapped(),
+        ours("gue_4in4", &gue4, ACK4).wrapped(),
+        ours("gue_6in4", &gue4, ACK6).wrapped(),
+        ours("gue_4in6", &gue6, ACK4).wrapped(),
+        ours("gue_6in6", &gue6, ACK6).wrapped(),
+        // Services with rules.
+        ours("blocking", blocking, ACK4),
+        ours("tracked", tracked, ACK4).opened(),
+        ours("tracked_1m", tracked, ACK4).flows(MILLION).opened(),
+        ours("tracked_syn_new", tracked, SYN4).flows(ALL_NEW),
+        ours("wlc", wlc, ACK4).opened(),
         // All slots in transition: flows with a pin, flows older than the transition, new ones, and a drain under a SYN flood.
         ours("moving_pinned", moving, ACK4).opened(),
         ours("moving_pinned_16k", moving, ACK4).flows(BUSY).opened(),

@@ -54,7 +54,7 @@ fn run() -> anyhow::Result<()> {
     }
     // What the others are compared with is always measured.
     let live = cases.iter().any(|c| c.is_live() && wanted(c));
-    cases.retain(|c| wanted(c) || matches!(c.name, "pass" | "v4_tcp_hot") || live && c.name == "live_floor");
+    cases.retain(|c| wanted(c) || c.is_needed() || live && c.name == "live_floor");
     measure(&mut harness, &mut cases, rounds)?;
 
     let (rows, live) = report::rows(&cases);

@@ -3,10 +3,11 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::{case::Case, rebuild::Rebuild};
-
-/// The row that the others are divided by.
-const UNIT: &str = "v4_tcp_hot";
+use crate::{
+    case::Case,
+    cases::{GROW, GROW_THRICE, UNIT},
+    rebuild::Rebuild,
+};
 
 /// A case's figures, in ns.
 pub(crate) struct Row {
@@ -42,9 +43,14 @@ pub(crate) fn rows(cases: &[Case]) -> (Vec<Row>, Vec<Row>) {
         if case.is_live() { &mut live } else { &mut harness }.push(figures(case));
     }
     let zero = harness.first().map_or(0.0, |r| r.p1);
+    let p1 = |name: &str| harness.iter().find(|r| r.name == name).map(|r| r.p1);
+    let undo = match (p1(GROW), p1(GROW_THRICE)) {
+        (Some(once), Some(thrice)) => once - (thrice - once) / 2.0 - zero,
+        _ => 0.0,
+    };
     let unit = harness.iter().find(|r| r.name == UNIT).map_or(f64::NAN, |r| r.p1 - zero);
-    for row in &mut harness {
-        row.net = row.p1 - zero;
+    for (row, case) in harness.iter_mut().zip(cases.iter().filter(|c| !c.is_live())) {
+        row.net = row.p1 - zero - if case.wrapped { undo } else { 0.0 };
         row.ratio = row.net / unit;
     }
     let floor = live.first().map_or(f64::NAN, |r| r.p1);

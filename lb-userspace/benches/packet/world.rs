@@ -18,7 +18,10 @@ use lb_userspace::{
         object::{OBJECT, Object},
         tables::Tables,
     },
-    model::{BackendName, Disposition, Limits, Mac, NextHop, PoolName, Protocol, UdpClass, Vip},
+    model::{
+        BackendName, Disposition, GUE_PORT, Limits, Mac, Method, NextHop, PoolName, Protocol, Rules,
+        Scheduler, Tracking, UdpClass, Vip,
+    },
 };
 
 use crate::frame::{PORT, VIP, six};
@@ -42,8 +45,27 @@ pub(crate) struct Site {
     pub(crate) pins: u32,
     /// The interface backends are behind.
     pub(crate) ifindex: u32,
+    /// The backends' addresses are of IPv6.
+    pub(crate) six: bool,
+    /// How packets reach them.
+    pub(crate) method: Method,
+    /// What services do with flows.
+    pub(crate) rule: Rule,
     /// Another build of our program than the one in this binary.
     pub(crate) object: Option<&'static [u8]>,
+}
+
+/// What a site's services do with flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// Nothing: slots decide.
+    Plain,
+    /// They remember each.
+    Tracked,
+    /// They send new ones where there are fewest.
+    LeastConnections,
+    /// They refuse many clients, none of those that come.
+    Blocking,
 }
 
 /// A small site with full-size tables.
@@ -54,6 +76,9 @@ pub(crate) const SMALL: Site = Site {
     slots: 65_537,
     pins: 1 << 20,
     ifindex: LOOPBACK,
+    six: false,
+    method: Method::Dr,
+    rule: Rule::Plain,
     object: None,
 };
 
@@ -135,6 +160,7 @@ impl Site {
             pools: self.pools,
             slots: self.pools * self.slots.next_multiple_of(SLOTS_PER_LINE),
             pins: self.pins,
+            ..Limits::default()
         };
         let key = HashKey::from_secret(&SECRET);
         let object = Object::load_bytes(self.object.unwrap_or(OBJECT), &limits, key, None)?;
@@ -164,7 +190,7 @@ impl Site {
         }
         for service in 0..self.services {
             let four = Ipv4Addr::from(u32::from_be_bytes(VIP) + service);
-            let endpoint = |addr, protocol| Vip { addr, port: PORT, protocol };
+            let endpoint = |addr, protocol| Vip { addr, port: PORT, protocol }.into();
             for (suffix, protocol) in [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)] {
                 let wanted = DesiredService {
                     endpoints: vec![
@@ -173,6 +199,7 @@ impl Site {
                     ],
                     pool: name(service % self.pools)?,
                     udp_class: UdpClass::Dns,
+                    rules: self.rules()?,
                 };
                 all.services.insert(format!("s{service}-{suffix}").parse()?, wanted);
             }
@@ -180,10 +207,29 @@ impl Site {
         Ok(all)
     }
 
+    fn rules(self) -> Result<Rules> {
+        let plain = Rules::default();
+        Ok(match self.rule {
+            Rule::Plain => plain,
+            Rule::Tracked => Rules { tracking: Tracking::Always, ..plain },
+            Rule::LeastConnections => {
+                Rules { tracking: Tracking::Always, scheduler: Scheduler::Wlc, ..plain }
+            }
+            Rule::Blocking => {
+                let block = (0..1024u32).map(|n| {
+                    let [_, _, a, b] = n.to_be_bytes();
+                    Ok(format!("192.{a}.{b}.0/24").parse()?)
+                });
+                Rules { block: block.collect::<Result<_>>()?, ..plain }
+            }
+        })
+    }
+
     fn backend(self, n: u32) -> Result<DesiredBackend> {
         let [_, a, b, c] = n.to_be_bytes();
+        let four = [10, 100 + a, b, c];
         Ok(DesiredBackend {
-            address: IpAddr::V4(Ipv4Addr::new(10, 100 + a, b, c)),
+            address: if self.six { IpAddr::V6(six(four)) } else { IpAddr::V4(four.into()) },
             weight: 10.try_into()?,
             disposition: Disposition::Serving,
             next_hop: Some(NextHop {
@@ -193,6 +239,9 @@ impl Site {
                 vlan: 0,
                 mtu: 1500,
             }),
+            method: self.method,
+            gue_port: GUE_PORT,
+            server_id: None,
         })
     }
 }
