@@ -13,6 +13,10 @@ use crate::{
 
 /// The row that the others are divided by.
 pub(crate) const UNIT: &str = "v4_tcp_hot";
+/// Fixed work: rows of the baseline are divided by it, so that each stands for itself.
+pub(crate) const YARDSTICK: &str = "yardstick";
+/// Live rows are divided by it.
+pub(crate) const LIVE_FLOOR: &str = "live_floor";
 /// What making room for an outer header and undoing that takes, once and three times.
 pub(crate) const GROW: &str = "grow";
 pub(crate) const GROW_THRICE: &str = "grow_thrice";
@@ -98,7 +102,7 @@ pub(crate) fn through_ours(site: Site) -> Vec<Case> {
 /// Live frames through a veth; the first row is the floor.
 pub(crate) fn live(veths: &mut Veths<'_>, site: Site) -> Result<Vec<Case>> {
     Ok(vec![
-        veths.floor("live_floor", ACK4, TX)?,
+        veths.floor(LIVE_FLOOR, ACK4, TX)?,
         veths.ours("live_hot", site, ACK4)?,
         veths.ours("live_1m", site, ACK4)?.flows(MILLION),
         veths.floor("live_generator", ACK4, DROP)?,

@@ -29,13 +29,14 @@ const PACKETS: u64 = 32 * WINDOW;
 const WARM_UP: (u64, u64) = (WINDOW, 400_000);
 /// Live frames sent at once: what a network card's driver handles at once.
 const BATCH: u32 = 64;
-const PROGRAMS: [&str; 8] = [
+const PROGRAMS: [&str; 9] = [
     "bench_v4",
     "bench_v6",
     "bench_live4",
     "bench_sink",
     "bench_pass",
     "bench_floor_tx",
+    "bench_yardstick",
     "bench_grow",
     "bench_grow_thrice",
 ];

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     case::Case,
-    cases::{GROW, GROW_THRICE, UNIT},
+    cases::{GROW, GROW_THRICE, UNIT, YARDSTICK},
     rebuild::Rebuild,
 };
 
@@ -17,7 +17,9 @@ pub(crate) struct Row {
     /// p1 less the zero's; of a live row, p1.
     net: f64,
     /// `net` in terms of the unit's, or a live row's p1 in terms of the floor's.
-    pub(crate) ratio: f64,
+    ratio: f64,
+    /// `net` in terms of the yardstick's, or a live row's p1 in terms of the floor's: what the baseline keeps.
+    pub(crate) gauge: f64,
 }
 
 /// Everything measured.
@@ -36,7 +38,7 @@ pub(crate) fn rows(cases: &[Case]) -> (Vec<Row>, Vec<Row>) {
         w.sort_by(f64::total_cmp);
         let at = |part: usize| w.get(w.len() * part / 100).copied().unwrap_or(f64::NAN);
         let name = if case.other { format!("{} (other)", case.name) } else { case.name.to_owned() };
-        Row { name, p1: at(1), median: at(50), net: at(1), ratio: f64::NAN }
+        Row { name, p1: at(1), median: at(50), net: at(1), ratio: f64::NAN, gauge: f64::NAN }
     };
     let (mut live, mut harness): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
     for case in cases {
@@ -48,14 +50,16 @@ pub(crate) fn rows(cases: &[Case]) -> (Vec<Row>, Vec<Row>) {
         (Some(once), Some(thrice)) => once - (thrice - once) / 2.0 - zero,
         _ => 0.0,
     };
-    let unit = harness.iter().find(|r| r.name == UNIT).map_or(f64::NAN, |r| r.p1 - zero);
+    let [unit, yardstick] = [UNIT, YARDSTICK].map(|name| p1(name).map_or(f64::NAN, |p1| p1 - zero));
     for (row, case) in harness.iter_mut().zip(cases.iter().filter(|c| !c.is_live())) {
         row.net = row.p1 - zero - if case.wrapped { undo } else { 0.0 };
         row.ratio = row.net / unit;
+        row.gauge = row.net / yardstick;
     }
     let floor = live.first().map_or(f64::NAN, |r| r.p1);
     for row in &mut live {
         row.ratio = row.p1 / floor;
+        row.gauge = row.ratio;
     }
     (harness, live)
 }
