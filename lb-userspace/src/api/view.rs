@@ -24,7 +24,7 @@ pub fn unix(time: SystemTime) -> u64 {
 
 impl From<Count> for Traffic {
     fn from(count: Count) -> Self {
-        let Count { packets, bytes, syns, closes } = count;
+        let Count { packets, bytes, syns, closes, .. } = count;
         Self { packets, bytes, connections: syns, closes }
     }
 }
@@ -87,8 +87,6 @@ pub fn services(moment: &Moment) -> Vec<Service> {
             protocol: Protocols::of(&service.protocols),
             pool: service.pool.to_string(),
             scheduler: service.rules.scheduler,
-            hash: service.rules.hash,
-            tracking: service.rules.tracking,
             udp_class: service.udp_class,
             idle: service.rules.idle.as_secs(),
             drain_timeout: service.rules.drain_timeout.as_secs(),
