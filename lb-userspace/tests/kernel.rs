@@ -3,7 +3,10 @@
 use std::{io::Write as _, time::Instant};
 
 use lb_common::{hash::HashKey, names};
-use lb_userspace::{datapath::object::Object, model::Limits};
+use lb_userspace::{
+    datapath::{kernel_check::features, object::Object},
+    model::Limits,
+};
 
 /// A line of its own, also when the test harness has begun one.
 fn say(line: &str) {
@@ -18,6 +21,9 @@ fn the_object_is_verified_and_compiled_or_refused_in_a_sentence() {
             "SKIPPED: loading the program needs root. Type: sudo -E env \"PATH=$PATH\" cargo xtask test"
         );
         return;
+    }
+    for (name, there, meaning) in features().rows() {
+        say(&format!("feature {name}: {}", if there { "yes".to_owned() } else { format!("no ({meaning})") }));
     }
     let limits = Limits { services: 64, backends: 64, pools: 16, slots: 2048, pins: 4096 };
     let begin = Instant::now();

@@ -22,7 +22,7 @@ use lb_common::{
 };
 use zerocopy::IntoBytes;
 
-use super::{Error, clock::Clock, digest, kernel, region::Region, tables::Settings};
+use super::{Error, clock::Clock, digest, kernel, kernel_check, region::Region, tables::Settings};
 use crate::model::Limits;
 
 /// The object, built by the build script; empty when this binary was built without an eBPF toolchain.
@@ -87,6 +87,7 @@ impl Object {
                 ),
             ));
         }
+        kernel_check::check(OBJECT)?;
         let mut sizes = sizes(limits);
         let mut found = 0;
         if let Some(dir) = pins {
