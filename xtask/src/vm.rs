@@ -62,14 +62,20 @@ pub(crate) struct Options {
 pub(crate) enum Story {
     /// The packet suite: each case through the program as this kernel verified and compiled it
     Packets,
+    /// lbd on an interface with three VLANs, its backends in two of them
+    Vlan,
+    /// lbd on bonds of several modes, whose members go down and up
+    Bond,
 }
 
 impl Story {
-    const ALL: [Self; 1] = [Self::Packets];
+    const ALL: [Self; 3] = [Self::Packets, Self::Vlan, Self::Bond];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Packets => "packets",
+            Self::Vlan => "vlan",
+            Self::Bond => "bond",
         }
     }
 
@@ -77,6 +83,8 @@ impl Story {
     const fn modules(self) -> &'static [&'static str] {
         match self {
             Self::Packets => &["veth"],
+            Self::Vlan => &["veth", "bridge", "8021q"],
+            Self::Bond => &["veth", "bridge", "bonding"],
         }
     }
 
@@ -84,6 +92,7 @@ impl Story {
     const fn bound(self) -> Duration {
         match self {
             Self::Packets => Duration::from_mins(10),
+            Self::Vlan | Self::Bond => Duration::from_mins(4),
         }
     }
 }
@@ -148,7 +157,7 @@ impl Guests {
         let ended = self.qemu.boot(&Boot {
             kernel,
             files: files.path(),
-            arguments: &["vm-guest", story.name()],
+            arguments: &["vm-guest", "story", story.name()],
             bound: story.bound(),
             log: &log,
             aloud: self.verbose,

@@ -20,7 +20,7 @@ use crate::{
 /// Built from `lb-userspace`: the product, and the tests that a guest runs.
 const BUILT: [&str; 4] = ["lbd", "lbctl", "packets", "kernel"];
 /// Of this machine.
-const TOOLS: [&str; 2] = ["ip", "ethtool"];
+const TOOLS: [&str; 3] = ["ip", "bridge", "ethtool"];
 
 /// Programs by the name they have in the guest.
 #[derive(Debug)]

@@ -1,6 +1,11 @@
 //! Inside the guest: the first process, and the stories it can be told to play.
 
+mod bond;
+mod daemon;
+mod http;
+mod net;
 mod packets;
+mod vlan;
 
 use std::{
     env, fs,
@@ -37,18 +42,43 @@ const TERMINAL: &str = "/dev/ttyS1";
 /// Options of `vm-guest`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    story: Story,
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Role {
+    /// Tell a story; as the first process, set up the machine before and switch it off afterwards
+    Story { story: Story },
+    /// Answer HTTP with this name
+    Serve { name: String },
+    /// Send so many requests to each VIP
+    Ask { number: u32 },
 }
 
 /// The chore.
 pub(crate) fn run(options: &Options) -> ExitCode {
-    if getpid().as_raw() == 1 {
-        return first_process(options.story);
+    match &options.role {
+        Role::Story { story } if getpid().as_raw() == 1 => first_process(*story),
+        Role::Story { story } => tell(*story),
+        Role::Serve { name } => ended(http::serve(name)),
+        Role::Ask { number } => ended(http::ask_here(*number)),
     }
-    let result = match options.story {
-        Story::Packets => packets::tell(),
-    };
+}
+
+/// What the parent reads is standard output.
+fn ended(result: Result<()>) -> ExitCode {
     match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tell(story: Story) -> ExitCode {
+    match told(story) {
         Ok(Told::Well) => ExitCode::SUCCESS,
         Ok(Told::Refused(why)) => {
             println!("{NOTE}refused: {why}");
@@ -59,6 +89,18 @@ pub(crate) fn run(options: &Options) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn told(story: Story) -> Result<Told> {
+    if let Some(why) = refusal()? {
+        return Ok(Told::Refused(why));
+    }
+    match story {
+        Story::Packets => packets::tell(),
+        Story::Vlan => vlan::tell(),
+        Story::Bond => bond::tell(),
+    }?;
+    Ok(Told::Well)
 }
 
 /// How a story ended that did not fail.
@@ -118,7 +160,7 @@ fn set_up() -> Result<()> {
 fn play(story: Story) -> Result<i32> {
     let terminal = File::options().write(true).open(TERMINAL).context(TERMINAL)?;
     let status = Command::new(env::current_exe()?)
-        .args(["vm-guest", story.name()])
+        .args(["vm-guest", "story", story.name()])
         .env_clear()
         .env("PATH", format!("{BIN}:/usr/sbin:/usr/bin:/sbin:/bin"))
         .env("HOME", "/")

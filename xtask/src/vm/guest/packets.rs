@@ -4,15 +4,12 @@ use std::{path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{BIN, Told, refusal};
+use super::BIN;
 
 /// Frames of the tests with random ones: emulated, a thousand take a second or so.
 const RANDOM_FRAMES: &str = "2000";
 
-pub(super) fn tell() -> Result<Told> {
-    if let Some(why) = refusal()? {
-        return Ok(Told::Refused(why));
-    }
+pub(super) fn tell() -> Result<()> {
     let status = Command::new(Path::new(BIN).join("packets"))
         // One processor; and timing bounds are easier held.
         .arg("--test-threads=1")
@@ -22,5 +19,5 @@ pub(super) fn tell() -> Result<Told> {
     if !status.success() {
         bail!("the packet suite ended with {status}");
     }
-    Ok(Told::Well)
+    Ok(())
 }
