@@ -66,16 +66,19 @@ pub(crate) enum Story {
     Vlan,
     /// lbd on bonds of several modes, whose members go down and up
     Bond,
+    /// lbd with backends behind tunnels that the kernel's own devices take apart
+    Tunnels,
 }
 
 impl Story {
-    const ALL: [Self; 3] = [Self::Packets, Self::Vlan, Self::Bond];
+    const ALL: [Self; 4] = [Self::Packets, Self::Vlan, Self::Bond, Self::Tunnels];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Packets => "packets",
             Self::Vlan => "vlan",
             Self::Bond => "bond",
+            Self::Tunnels => "tunnels",
         }
     }
 
@@ -85,6 +88,9 @@ impl Story {
             Self::Packets => &["veth"],
             Self::Vlan => &["veth", "bridge", "8021q"],
             Self::Bond => &["veth", "bridge", "bonding"],
+            Self::Tunnels => {
+                &["veth", "bridge", "ipip", "sit", "ip6_tunnel", "fou", "fou6", "sch_ingress", "cls_bpf"]
+            }
         }
     }
 
@@ -92,7 +98,7 @@ impl Story {
     const fn bound(self) -> Duration {
         match self {
             Self::Packets => Duration::from_mins(10),
-            Self::Vlan | Self::Bond => Duration::from_mins(4),
+            Self::Vlan | Self::Bond | Self::Tunnels => Duration::from_mins(4),
         }
     }
 }

@@ -5,6 +5,7 @@ mod daemon;
 mod http;
 mod net;
 mod packets;
+mod tunnels;
 mod vlan;
 
 use std::{
@@ -85,6 +86,7 @@ fn tell(story: Story) -> ExitCode {
             ExitCode::from(REFUSED as u8)
         }
         Err(error) => {
+            println!("{}", daemon::last_words());
             println!("{NOTE}{error:#}");
             ExitCode::FAILURE
         }
@@ -99,6 +101,7 @@ fn told(story: Story) -> Result<Told> {
         Story::Packets => packets::tell(),
         Story::Vlan => vlan::tell(),
         Story::Bond => bond::tell(),
+        Story::Tunnels => tunnels::tell(),
     }?;
     Ok(Told::Well)
 }
@@ -186,7 +189,7 @@ fn refusal() -> Result<Option<String>> {
     if !output.status.success() {
         bail!("the kernel's test failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
     }
-    for line in text.lines().filter(|line| line.starts_with("program lb_xdp: ")) {
+    for line in text.lines().filter(|line| line.starts_with("program lb_xdp")) {
         println!("{NOTE}{line}");
     }
     Ok(of("refused: "))

@@ -67,7 +67,7 @@ impl Daemon {
                 return Ok(());
             }
             if let Some(status) = self.0.try_wait()? {
-                bail!("lbd has ended: {status}\n{}", last_words());
+                bail!("lbd has ended: {status}");
             }
             if Instant::now() > deadline {
                 bail!("not all backends serve within {} s: {states:?}\n{}", PATIENCE.as_secs(), last_words());

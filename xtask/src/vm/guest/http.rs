@@ -19,7 +19,7 @@ const MAX_HEAD: usize = 4096;
 /// Emulated machines are slow, and a lost SYN comes again after a second.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Who answered, and how often.
+/// Who answered over which family (`b1 v4`), and how often.
 pub(super) type Answers = BTreeMap<String, u32>;
 
 /// Starts a server for `name` in the namespace of that name.
@@ -58,9 +58,15 @@ fn answer(mut stream: TcpStream, name: &str) -> std::io::Result<()> {
     write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{name}")
 }
 
-/// Sends `number` requests from the client's namespace to each VIP; an error if one fails.
-pub(super) fn ask(number: u32) -> Result<Answers> {
-    begin_asking(number)?.finish()
+/// Sends `number` requests from the client's namespace to each VIP; an error if one fails, or if one of `hosts` got none of a family.
+pub(super) fn ask(number: u32, hosts: &[&str]) -> Result<Answers> {
+    let answers = begin_asking(number)?.finish()?;
+    let wanted = hosts.iter().flat_map(|host| ["v4", "v6"].map(|family| format!("{host} {family}")));
+    let silent: Vec<String> = wanted.filter(|one| !answers.contains_key(one)).collect();
+    if !silent.is_empty() {
+        bail!("no answer from {}; only {answers:?}", silent.join(", "));
+    }
+    Ok(answers)
 }
 
 /// Requests under way in a process of their own.
@@ -104,7 +110,8 @@ pub(super) fn ask_here(number: u32) -> Result<()> {
         for vip in VIPS {
             let address: IpAddr = vip.parse()?;
             let host = request((address, 80).into()).with_context(|| format!("request {count} to {vip}"))?;
-            *answers.entry(host).or_default() += 1;
+            let family = if address.is_ipv4() { "v4" } else { "v6" };
+            *answers.entry(format!("{host} {family}")).or_default() += 1;
         }
     }
     println!("{}", serde_json::to_string(&answers)?);
