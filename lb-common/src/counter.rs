@@ -2,7 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Counters of one service or one backend. They wrap like any 64-bit counter, i.e. never.
+/// What every packet of one service or one backend adds to; short, so that the counters of thousands stay in the cache. They wrap like
+/// any 64-bit counter, i.e. never.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoBytes, FromBytes, Immutable, KnownLayout)]
 pub struct Counters {
@@ -10,41 +11,69 @@ pub struct Counters {
     pub packets: u64,
     /// Bytes forwarded, from the Ethernet header on.
     pub bytes: u64,
-    /// Packets with SYN and without ACK: connection attempts, retransmissions included.
+}
+abi!(Counters, size = 16, align = 8);
+
+/// What only a connection's first and last packets add to.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoBytes, FromBytes, Immutable, KnownLayout)]
+pub struct Events {
+    /// First packets (SYN without ACK; QUIC Initial and 0-RTT): connection attempts, retransmissions included.
     pub syns: u64,
-    /// Packets with FIN or RST.
-    pub closes: u64,
+    /// Packets with FIN and without RST.
+    pub fins: u64,
+    /// Packets with RST.
+    pub resets: u64,
+    /// First packets of a *tracked* flow that was there already and had not answered: its host is slow or refuses. Only flows that are tracked
+    /// are seen: all of a service with `tracking = "always"`, else one in [`crate::flow::SAMPLE`].
+    pub retransmits: u64,
 }
-abi!(Counters, size = 32, align = 8);
+abi!(Events, size = 32, align = 8);
 
-/// What happens in slots in transition. The number is the counter's index.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PinEvent {
-    /// A first packet was pinned to the slot's new backend.
-    Pinned,
-    /// A pinned flow answered and moved to the protected tier.
-    Promoted,
-    /// A pin decided.
-    Hit,
-    /// No pin: an older flow stayed with the slot's base.
-    Base,
-    /// A live pin had to make room for another one.
-    Evicted,
-}
+macro_rules! pin_events {
+    ($($(#[doc = $doc:literal])* $name:ident $label:literal;)*) => {
+        /// What happens to remembered flows. The number is the counter's index.
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum PinEvent { $($(#[doc = $doc])* $name,)* }
 
-impl PinEvent {
-    /// Every event, in the order of its number.
-    pub const ALL: [Self; 5] = [Self::Pinned, Self::Promoted, Self::Hit, Self::Base, Self::Evicted];
+        impl PinEvent {
+            /// Every event, in the order of its number.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-    /// The metric's label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pinned => "pinned",
-            Self::Promoted => "promoted",
-            Self::Hit => "hit",
-            Self::Base => "base",
-            Self::Evicted => "evicted",
+            /// The metric's label.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $label,)* }
+            }
         }
-    }
+    };
+}
+
+pin_events! {
+    /// A first packet was pinned to the slot's new backend.
+    Pinned "pinned";
+    /// A pinned flow answered and moved to the protected tier.
+    Promoted "promoted";
+    /// A pin decided.
+    Hit "hit";
+    /// No pin: an older flow stayed with the slot's base.
+    Base "base";
+    /// A pin of a flow that had not answered made room for another one.
+    Evicted "evicted";
+    /// More new flows than the probation tier holds: a first packet stayed with the slot's base, unpinned.
+    Frozen "frozen";
+    /// The protected tier's bucket was full of living flows: a flow stayed on probation.
+    Crowded "crowded";
+    /// A tracked flow was seen for the first time.
+    Tracked "tracked";
+    /// A living tracked flow was forgotten for want of room.
+    TrackedEvicted "tracked_evicted";
+    /// A source's stickiness decided.
+    Sticky "sticky";
+    /// A connection id decided.
+    ById "connection_id";
+    /// A fragment followed its first.
+    FragmentFollowed "fragment_followed";
+    /// An ICMP error was delivered to the owner of the flow it quotes.
+    IcmpDelivered "icmp_delivered";
 }

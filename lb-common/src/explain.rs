@@ -14,6 +14,20 @@ pub const HAS_SERVICE: u32 = 1 << 3;
 pub const HAS_SLOT: u32 = 1 << 4;
 /// The frame would be forwarded; without it, [`Explain::reason`] holds.
 pub const FORWARDED: u32 = 1 << 5;
+/// The tracked flow decided.
+pub const BY_FLOW: u32 = 1 << 6;
+/// The scheduler's turn decided.
+pub const BY_SEQUENCE: u32 = 1 << 7;
+/// The source's stickiness decided.
+pub const BY_SOURCE: u32 = 1 << 8;
+/// The connection id decided.
+pub const BY_ID: u32 = 1 << 9;
+/// An ICMP error: what is told is of the flow it quotes.
+pub const QUOTED: u32 = 1 << 10;
+/// A fragment that follows its first.
+pub const FOLLOWS: u32 = 1 << 11;
+/// New pins are frozen: a first packet stayed with the base.
+pub const BY_FREEZE: u32 = 1 << 12;
 
 /// The walk of one frame, as far as it came.
 #[repr(C)]

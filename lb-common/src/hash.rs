@@ -63,6 +63,12 @@ impl HashKey {
         finish(x.wrapping_mul(self.mul[1]), self.mul[0])
     }
 
+    /// Hash of anything else that is three words: sources, fragments, parts of a flow. `what` keeps the kinds apart.
+    #[inline(always)]
+    pub const fn other(&self, a: u64, b: u64, what: u64) -> u64 {
+        self.v6([a, what], [b, !what], 0, 0)
+    }
+
     /// Hash of an IPv6 flow. Addresses are their two halves, loaded little-endian.
     #[inline(always)]
     pub const fn v6(&self, src: [u64; 2], dst: [u64; 2], ports: u32, proto: u8) -> u64 {

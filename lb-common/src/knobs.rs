@@ -18,9 +18,17 @@ pub struct Knobs {
     pub probation_mask: u32,
     /// Buckets of `PROTECTED` minus one.
     pub protected_mask: u32,
+    /// Buckets of `FLOWS_NEW` minus one.
+    pub flows_new_mask: u32,
+    /// Buckets of `FLOWS` minus one.
+    pub flows_mask: u32,
+    /// Buckets of `SOURCES` minus one.
+    pub sources_mask: u32,
+    /// Buckets of `FRAGMENTS` minus one.
+    pub fragments_mask: u32,
     /// Jiffies to ticks: a tick is `2^tick_shift` jiffies, about a second.
     pub tick_shift: u32,
     /// Ticks after which a pin no longer binds its flow: the longest `idle` of any service.
     pub pin_idle: u32,
 }
-abi!(Knobs, size = 56, align = 8);
+abi!(Knobs, size = 72, align = 8);

@@ -7,6 +7,9 @@ pub const PROG_WHERE: &str = "lb_where";
 /// Reports the kernel's clock to [`CLOCK`]; never attached.
 pub const PROG_CLOCK: &str = "lb_clock";
 
+/// [`PROG_LB`] for frames of several buffers (jumbo).
+pub const PROG_LB_FRAGS: &str = "lb_xdp_frags";
+
 /// Passes everything; for the other end of a veth.
 pub const PROG_PASS: &str = "lb_pass";
 
@@ -34,6 +37,46 @@ pub const PROTECTED: &str = "PROTECTED";
 pub const SERVICE_COUNTERS: &str = "SERVICE_COUNT";
 /// `PerCpuArray<Counters>`: one per backend.
 pub const BACKEND_COUNTERS: &str = "BACKEND_COUNT";
+/// `PerCpuArray<Events>`: one per service.
+pub const SERVICE_EVENTS: &str = "SERVICE_EVENT";
+/// `PerCpuArray<Events>`: one per backend.
+pub const BACKEND_EVENTS: &str = "BACKEND_EVENT";
+/// `Array<Rules>`: one per service.
+pub const RULES: &str = "RULES";
+/// `Array<SlotLine>`: whose turn it is, per service with a scheduler.
+pub const SEQUENCES: &str = "SEQUENCES";
+/// `Array<u64>`: how many turns were taken, one per service.
+pub const CURSORS: &str = "CURSORS";
+/// `Array<Rate>`: new connections, one per service.
+pub const CEILINGS: &str = "CEILINGS";
+/// `Array<Rate>`: see [`crate::settings::RATES`].
+pub const RATES: &str = "RATES";
+/// `Array<Settings>` of one.
+pub const SETTINGS: &str = "SETTINGS";
+/// `Array<PinBucket>`: tracked flows seen by their first packet only.
+pub const FLOWS_NEW: &str = "FLOWS_NEW";
+/// `Array<PinBucket>`: tracked flows that went on.
+pub const FLOWS: &str = "FLOWS";
+/// `Array<PinBucket>`: where sticky sources' connections go.
+pub const SOURCES: &str = "SOURCES";
+/// `Array<PinBucket>`: where the packets go of which a first fragment was seen.
+pub const FRAGMENTS: &str = "FRAGMENTS";
+/// `LpmTrie<[u32; 2], u32>`: block and allow.
+pub const ACCESS4: &str = "ACCESS4";
+/// `LpmTrie<[u32; 5], u32>`: block and allow.
+pub const ACCESS6: &str = "ACCESS6";
+/// `LpmTrie<u32, ShapeList>`: VIP prefixes and VIPs with port ranges.
+pub const PREFIXES4: &str = "PREFIXES4";
+/// `LpmTrie<[u32; 4], ShapeList>`.
+pub const PREFIXES6: &str = "PREFIXES6";
+/// `Array<ShapeEntry>`: the lists of [`PREFIXES4`] and [`PREFIXES6`].
+pub const SHAPES: &str = "SHAPES";
+/// `HashMap<u32, u32>`: QUIC server number in a pool → backend.
+pub const SERVER_IDS: &str = "SERVER_IDS";
+/// `PerCpuArray<Facts>` of one: what the walk hands to its longer ways.
+pub const FACTS: &str = "FACTS";
+/// `PerfEventArray`: copies of dropped frames.
+pub const CAPTURED: &str = "CAPTURED";
 /// `PerCpuArray<u64>`: packets per [`crate::reason::Reason`].
 pub const REASON_COUNTERS: &str = "REASON_COUNT";
 /// `PerCpuArray<u64>`: events of the transition machinery, by [`crate::counter::PinEvent`].
@@ -63,5 +106,23 @@ pub const PINNED_MAPS: &[&str] = &[
     BACKEND_COUNTERS,
     REASON_COUNTERS,
     PIN_COUNTERS,
+    SERVICE_EVENTS,
+    BACKEND_EVENTS,
+    RULES,
+    SEQUENCES,
+    CURSORS,
+    CEILINGS,
+    RATES,
+    SETTINGS,
+    FLOWS_NEW,
+    FLOWS,
+    SOURCES,
+    FRAGMENTS,
+    ACCESS4,
+    ACCESS6,
+    PREFIXES4,
+    PREFIXES6,
+    SHAPES,
+    SERVER_IDS,
     IDENTITY,
 ];

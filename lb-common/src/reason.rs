@@ -7,6 +7,8 @@ pub enum Verdict {
     Pass,
     /// Dropped.
     Drop,
+    /// Turned into an answer and sent back.
+    Answer,
 }
 
 macro_rules! reasons {
@@ -50,7 +52,7 @@ reasons! {
     Truncated "truncated" Pass;
     /// A header contradicts itself: wrong IP version or a header length below the minimum.
     Malformed "malformed" Pass;
-    /// A fragment of an IP packet.
+    /// A fragment of an IP packet that is not for one of our addresses.
     Fragment "fragment" Pass;
     /// More than four IPv6 extension headers.
     TooManyExtensions "too_many_extensions" Pass;
@@ -58,6 +60,18 @@ reasons! {
     SourceRouted "source_routed" Pass;
     /// More than two VLAN tags.
     TooManyTags "too_many_tags" Pass;
+    /// SCTP to one of our addresses: no service can have it yet.
+    Sctp "sctp" Pass;
+    /// An ICMP message to one of our addresses that is neither an echo request nor an error about a flow of ours.
+    Icmp "icmp" Pass;
+    /// An ICMP echo request to one of our addresses: answered.
+    EchoReply "echo_reply" Answer;
+    /// Longer than the way to its backend takes: the sender was told (ICMP fragmentation needed, packet too big).
+    TooBig "too_big" Answer;
+    /// An ICMP message that would have been answered, or caused, above `icmp_rate`.
+    IcmpRate "icmp_rate" Drop;
+    /// Longer than the way to its backend takes, and the sender does not want to be told: IPv4 without "don't fragment".
+    TooBigSilent "too_big_silent" Drop;
     /// TTL or hop limit would reach zero.
     TtlExpired "ttl_expired" Drop;
     /// The service's pool has no backend that may serve.
@@ -66,6 +80,16 @@ reasons! {
     Unresolved "unresolved" Drop;
     /// The frame's VLAN tag could not be changed to the backend's.
     VlanRewrite "vlan_rewrite" Drop;
+    /// A fragment whose first one was not seen in the last two seconds.
+    FragmentUnknown "fragment_unknown" Drop;
+    /// Its source is in `block`, or not in `allow`.
+    Blocked "blocked" Drop;
+    /// A new connection above `max_new_per_second`.
+    Ceiling "ceiling" Drop;
+    /// The IP header claims more bytes than the frame has, on a way where that matters.
+    BadLength "bad_length" Drop;
+    /// The driver left no room in front of the frame for a tunnel's header.
+    NoHeadroom "no_headroom" Drop;
     /// A table had no such entry. Anything but 0 is a defect of this program.
     BadTable "bad_table" Drop;
 }

@@ -17,6 +17,12 @@ pub const WAYS6: usize = 2;
 pub const OVERFLOW: u32 = 1 << 31;
 /// UDP: an unknown flow in a slot in transition stays with the slot's `base`; without it, it goes to `cur`.
 pub const UDP_FLOW: u32 = 1 << 0;
+/// UDP is QUIC: Initial and 0-RTT packets open connections.
+pub const UDP_QUIC: u32 = 1 << 1;
+/// The service has [`crate::rules::Rules`].
+pub const SPECIAL: u32 = 1 << 2;
+/// The protocol number of an entry that says: this address is ours. Its port is 0, its value means nothing.
+pub const IS_VIP: u8 = 0;
 
 /// IPv4 destination as one word: address, port, protocol as they lie in the packet, and a byte that says "used".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +87,7 @@ pub struct ServiceRef {
     pub service: u16,
     /// Index of its pool in `POOLS`.
     pub pool: u16,
-    /// [`OVERFLOW`], [`UDP_FLOW`].
+    /// [`OVERFLOW`], [`UDP_FLOW`], [`UDP_QUIC`], [`SPECIAL`].
     pub flags: u32,
 }
 abi!(ServiceRef, size = 8, align = 4);

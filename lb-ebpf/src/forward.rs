@@ -1,4 +1,4 @@
-//! Backend → frame: VLAN tag, MAC addresses, and the interface it leaves by.
+//! Backend → frame: VLAN tag, MAC addresses, a tunnel's header, and the interface it leaves by.
 
 use aya_ebpf::{
     bindings::{xdp_action::XDP_TX, xdp_md},
@@ -6,7 +6,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use lb_common::{
-    backend::{Backend, VALID},
+    backend::{Backend, TUNNEL, VALID},
     net::{
         Wire16,
         cursor::Cursor,
@@ -16,7 +16,7 @@ use lb_common::{
     reason::Reason,
 };
 
-use crate::maps::BACKENDS;
+use crate::{answer, maps::BACKENDS, tunnel};
 
 /// What happens to the frame's VLAN tag.
 #[repr(u32)]
@@ -30,6 +30,45 @@ pub enum Plan {
     Push,
     /// The only one is removed.
     Pop,
+}
+
+/// What a tunnel has to know of the packet inside; as numbers, because functions that are not inlined take no more than five words.
+#[derive(Clone, Copy)]
+pub struct Inner {
+    /// Where the IP header begins.
+    pub l3: u8,
+    /// IPv6.
+    pub six: bool,
+    /// DSCP and ECN.
+    pub tos: u8,
+    /// The sender wants to be told that a packet is too long: IPv6, or IPv4 with DF.
+    pub tell: bool,
+    /// Length of the packet, as its header says.
+    pub len: u16,
+}
+
+impl Inner {
+    /// One word.
+    #[inline(always)]
+    pub const fn packed(self) -> u64 {
+        self.l3 as u64
+            | (self.six as u64) << 8
+            | (self.tell as u64) << 9
+            | (self.tos as u64) << 16
+            | (self.len as u64) << 32
+    }
+
+    /// From one word.
+    #[inline(always)]
+    pub const fn unpacked(word: u64) -> Self {
+        Self {
+            l3: word as u8,
+            six: word >> 8 & 1 != 0,
+            tell: word >> 9 & 1 != 0,
+            tos: (word >> 16) as u8,
+            len: (word >> 32) as u16,
+        }
+    }
 }
 
 /// The record of `backend`.
@@ -52,15 +91,56 @@ pub fn plan(tags: &Tags<'_>, to: &Backend) -> Result<Plan, Reason> {
     }
 }
 
+/// Refuses a packet that the way to its backend does not take, before anything of it is changed; the sender is told if it wants to be. Only for
+/// ways that may be too narrow. `room` is what the frame has from its IP header on, in bytes.
+#[inline(always)]
+pub fn fits(ctx: &XdpContext, to: &Backend, inner: Inner, room: u64) -> Result<(), Reason> {
+    if u64::from(inner.len) > room {
+        return Err(Reason::BadLength);
+    }
+    let takes = to.mtu.saturating_sub(to.overhead());
+    if to.mtu == 0 || inner.len <= takes {
+        return Ok(());
+    }
+    if !inner.tell {
+        return Err(Reason::TooBigSilent);
+    }
+    Err(answer::too_big(ctx, inner, takes))
+}
+
 /// Rewrites and sends: back out of the interface it came in by, or out of the backend's.
 #[inline(always)]
 pub fn send(ctx: &XdpContext, macs: &mut Macs, to: &Backend, plan: Plan) -> Result<u32, Reason> {
     let (low, high) = to.macs();
     if plan == Plan::Keep {
         macs.write(low, high);
-    } else if retag(ctx.ctx, low, high, u16::from_le_bytes(to.vlan), plan as u32) != 0 {
+    } else if retag(ctx.ctx, low, high, u32::from(u16::from_le_bytes(to.vlan)), plan as u32) != 0 {
         return Err(Reason::VlanRewrite);
     }
+    leave(ctx, to)
+}
+
+/// Wraps and sends, if the backend is behind a tunnel; `None` if it is not.
+#[inline(always)]
+pub fn wrap(
+    ctx: &XdpContext,
+    (backend, to): (u16, &Backend),
+    hash: u64,
+    inner: Inner,
+) -> Option<Result<u32, Reason>> {
+    if to.flags & TUNNEL == 0 {
+        return None;
+    }
+    Some(if tunnel::wrap(ctx.ctx, u32::from(backend), hash, inner.packed()) == 0 {
+        leave(ctx, to)
+    } else {
+        Err(Reason::NoHeadroom)
+    })
+}
+
+/// The way out.
+#[inline(always)]
+fn leave(ctx: &XdpContext, to: &Backend) -> Result<u32, Reason> {
     // SAFETY: the context is valid for the whole program.
     if unsafe { (*ctx.ctx).ingress_ifindex } == to.ifindex {
         return Ok(XDP_TX);
@@ -69,9 +149,11 @@ pub fn send(ctx: &XdpContext, macs: &mut Macs, to: &Backend, plan: Plan) -> Resu
     Ok(unsafe { bpf_redirect(to.ifindex, 0) } as u32)
 }
 
-/// Changes the tag and writes the addresses; 0 if that could be done.
+/// Changes the tag and writes the addresses; 0 if that could be done. A global function (see `main::live_slow`).
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn retag(ctx: *mut xdp_md, low: u64, high: u32, vlan: Wire16, plan: u32) -> u32 {
+pub extern "C" fn retag(ctx: *mut xdp_md, low: u64, high: u32, vlan: u32, plan: u32) -> u32 {
+    let vlan = vlan as Wire16;
     const TAG: i32 = size_of::<Tag>() as i32;
     let by = match plan {
         p if p == Plan::Push as u32 => -TAG,

@@ -9,6 +9,10 @@ static KNOBS: Knobs = Knobs {
     services6_mask: 0,
     probation_mask: 0,
     protected_mask: 0,
+    flows_new_mask: 0,
+    flows_mask: 0,
+    sources_mask: 0,
+    fragments_mask: 0,
     tick_shift: 0,
     pin_idle: 0,
 };
@@ -43,6 +47,22 @@ knob!(
 knob!(
     /// Buckets of the protected tier minus one.
     protected_mask: u32
+);
+knob!(
+    /// Buckets of the tracked flows' probation tier minus one.
+    flows_new_mask: u32
+);
+knob!(
+    /// Buckets of the tracked flows minus one.
+    flows_mask: u32
+);
+knob!(
+    /// Buckets of the sticky sources minus one.
+    sources_mask: u32
+);
+knob!(
+    /// Buckets of the fragments minus one.
+    fragments_mask: u32
 );
 knob!(
     /// Jiffies to ticks.

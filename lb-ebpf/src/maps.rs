@@ -4,16 +4,20 @@
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
-    btf_maps::{Array, PerCpuArray},
+    btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, PerfEventByteArray},
     macros::btf_map,
 };
 use lb_common::{
     backend::Backend,
-    counter::{Counters, PinEvent},
+    counter::{Counters, Events, PinEvent},
     explain::Explain,
+    frame::Facts,
     pin::PinBucket,
     reason::Reason,
+    rules::Rules,
     service::{ServiceBucket4, ServiceBucket6},
+    settings::{self, Rate, Settings},
+    shape::{ShapeEntry, ShapeList},
     slot::{PoolRange, SlotLine},
 };
 
@@ -61,6 +65,66 @@ pub static REASON_COUNT: PerCpuArray<u64, { Reason::ALL.len() }> = PerCpuArray::
 /// Per event in slots in transition. Program writes.
 #[btf_map]
 pub static PIN_COUNT: PerCpuArray<u64, { PinEvent::ALL.len() }> = PerCpuArray::new();
+/// First and last packets, per service. Program writes.
+#[btf_map]
+pub static SERVICE_EVENT: PerCpuArray<Events, 1024> = PerCpuArray::new();
+/// The same per backend. Program writes.
+#[btf_map]
+pub static BACKEND_EVENT: PerCpuArray<Events, 1024> = PerCpuArray::new();
+/// What a service asks for beyond the plain way. Daemon writes.
+#[btf_map]
+pub static RULES: Array<Rules, 1024, MAPPED> = Array::new();
+/// Whose turn it is, per service with a scheduler. Daemon writes.
+#[btf_map]
+pub static SEQUENCES: Array<SlotLine, 1024, MAPPED> = Array::new();
+/// How many turns a service has handed out. Program writes, all CPUs the same word; daemon reads.
+#[btf_map]
+pub static CURSORS: Array<u64, 1024, MAPPED> = Array::new();
+/// New connections of a service in this tick. Program writes, all CPUs the same word.
+#[btf_map]
+pub static CEILINGS: Array<Rate, 1024, MAPPED> = Array::new();
+/// Other numbers per tick. Program writes, all CPUs the same word.
+#[btf_map]
+pub static RATES: Array<Rate, { settings::RATES as usize }, MAPPED> = Array::new();
+/// What the daemon may change at any time. Daemon writes.
+#[btf_map]
+pub static SETTINGS: Array<Settings, 1, MAPPED> = Array::new();
+/// Tracked flows that have not gone on. Program writes; a full bucket evicts its oldest. Daemon clears.
+#[btf_map]
+pub static FLOWS_NEW: Array<PinBucket, 1024, MAPPED> = Array::new();
+/// Tracked flows. Program writes; a full bucket evicts its oldest. Daemon clears.
+#[btf_map]
+pub static FLOWS: Array<PinBucket, 1024, MAPPED> = Array::new();
+/// Where sticky sources go. Program writes; a full bucket evicts its oldest. Daemon clears.
+#[btf_map]
+pub static SOURCES: Array<PinBucket, 1024, MAPPED> = Array::new();
+/// Packets whose first fragment was seen. Program writes; a full bucket evicts its oldest. They expire by themselves.
+#[btf_map]
+pub static FRAGMENTS: Array<PinBucket, 1024, MAPPED> = Array::new();
+/// Sources that may, or may not, use a service. Daemon writes; a full trie is refused by the daemon.
+#[btf_map]
+pub static ACCESS4: LpmTrie<[u32; 2], u32, 1024> = LpmTrie::new();
+/// The same for IPv6.
+#[btf_map]
+pub static ACCESS6: LpmTrie<[u32; 5], u32, 1024> = LpmTrie::new();
+/// VIP prefixes, and VIPs with port ranges. Daemon writes.
+#[btf_map]
+pub static PREFIXES4: LpmTrie<u32, ShapeList, 1024> = LpmTrie::new();
+/// The same for IPv6.
+#[btf_map]
+pub static PREFIXES6: LpmTrie<[u32; 4], ShapeList, 1024> = LpmTrie::new();
+/// The lists that prefixes lead to. Daemon writes.
+#[btf_map]
+pub static SHAPES: Array<ShapeEntry, 1024, MAPPED> = Array::new();
+/// QUIC server numbers. Daemon writes.
+#[btf_map]
+pub static SERVER_IDS: HashMap<u32, u32, 1024> = HashMap::new();
+/// A packet's facts, for the longer ways. Program only.
+#[btf_map]
+pub static FACTS: PerCpuArray<Facts, 1> = PerCpuArray::new();
+/// Copies of dropped frames. Program writes, daemon reads; a full ring loses copies, never packets.
+#[btf_map]
+pub static CAPTURED: PerfEventByteArray = PerfEventByteArray::new();
 /// Under which key the tables were filled. Daemon writes and reads; no program does.
 #[btf_map]
 pub static IDENTITY: Array<u64, 1, MAPPED> = Array::new();

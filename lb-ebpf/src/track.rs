@@ -3,32 +3,46 @@
 use aya_ebpf::{btf_maps::Array, helpers::bpf_jiffies64};
 use lb_common::{
     counter::PinEvent,
-    explain::{BY_BASE, BY_PIN, HAS_SLOT, IN_TRANSITION},
-    net::{
-        UDP,
-        l4::{ACK, FIN, RST, SYN},
-        parse::Transport,
-    },
-    pin::{self, Pin, PinBucket},
+    explain::{BY_BASE, BY_FREEZE, BY_PIN, HAS_SLOT, IN_TRANSITION},
+    net::l4::{ACK, FIN, RST, SYN},
+    pin::{self, Pin},
     reason::Reason,
-    service::{ServiceRef, UDP_FLOW},
+    service::{ServiceRef, UDP_FLOW, UDP_QUIC},
+    settings::RATE_PINS,
     slot::{self, SLOTS_PER_LINE, Slot, SlotLine},
 };
 
 use crate::{
     count, knobs,
-    maps::{BASES, BEGINS, POOLS, PROBATION, PROTECTED, SLOTS, STAMPS},
+    maps::{BASES, BEGINS, POOLS, PROBATION, PROTECTED, RATES, SETTINGS, SLOTS, STAMPS},
+    pins::{Life, Put, find, insert, store},
+    rate,
     sink::Sink,
 };
 
+/// A flow as the slots see it.
+#[derive(Clone, Copy)]
+pub struct Flow {
+    /// What it is told apart by: pins.
+    pub hash: u64,
+    /// What its slot follows from; the same unless the service names other fields.
+    pub slot_hash: u64,
+    /// Protocol number.
+    pub proto: u8,
+    /// TCP flags, or what stands for them.
+    pub flags: u8,
+}
+
+/// The kernel's clock in ticks that wrap.
+#[inline(always)]
+pub fn now() -> u16 {
+    // SAFETY: the helper takes nothing and only reads a counter.
+    (unsafe { bpf_jiffies64() } >> knobs::tick_shift()) as u16
+}
+
 /// The backend that gets this packet.
 #[inline(always)]
-pub fn owner<S: Sink>(
-    sink: &mut S,
-    service: ServiceRef,
-    hash: u64,
-    transport: &Transport,
-) -> Result<u16, Reason> {
+pub fn owner<S: Sink>(sink: &mut S, service: ServiceRef, flow: Flow) -> Result<u16, Reason> {
     let range = POOLS.get_ptr(u32::from(service.pool)).ok_or(Reason::BadTable)?;
     // SAFETY: a valid map value; start and length are its first word and are published by one store.
     let range = unsafe { core::ptr::read_volatile(range.cast::<u64>()) };
@@ -37,7 +51,7 @@ pub fn owner<S: Sink>(
     if len == 0 {
         return Err(Reason::NoBackend);
     }
-    let index = slot::index(hash, len);
+    let index = slot::index(flow.slot_hash, len);
     let at = start.wrapping_add(index);
     let slot = Slot(load(&SLOTS, at)?);
     sink.note(|e| {
@@ -45,11 +59,11 @@ pub fn owner<S: Sink>(
         (e.slot, e.cur) = (index, slot.cur());
     });
     let backend = if slot.in_transition() {
-        let facts = Facts { cur: slot.cur(), flags: transport.flags, kind: kind(service, transport) };
+        let facts = Facts { cur: slot.cur(), flags: flow.flags, kind: kind(service, flow.proto) };
         let found = if S::LIVE {
-            moving_live(hash, at, facts.packed())
+            moving_live(flow.hash, at, facts.packed())
         } else {
-            moving_dry(hash, at, facts.packed())
+            moving_dry(flow.hash, at, facts.packed())
         };
         sink.note(|e| {
             e.flags |= IN_TRANSITION | (found >> 32) as u32;
@@ -73,7 +87,8 @@ struct Facts {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Tcp,
+    /// Connections have a first packet: TCP, QUIC.
+    Connections,
     /// UDP: an unknown flow stays.
     UdpFlow,
     /// UDP: every packet stands alone.
@@ -89,7 +104,7 @@ impl Facts {
     #[inline(always)]
     fn unpacked(word: u64) -> Self {
         let kind = match (word >> 24) as u8 {
-            0 => Kind::Tcp,
+            0 => Kind::Connections,
             1 => Kind::UdpFlow,
             _ => Kind::UdpDns,
         };
@@ -98,9 +113,9 @@ impl Facts {
 }
 
 #[inline(always)]
-fn kind(service: ServiceRef, transport: &Transport) -> Kind {
-    if transport.proto != UDP {
-        Kind::Tcp
+fn kind(service: ServiceRef, proto: u8) -> Kind {
+    if proto != lb_common::net::UDP || service.flags & UDP_QUIC != 0 {
+        Kind::Connections
     } else if service.flags & UDP_FLOW != 0 {
         Kind::UdpFlow
     } else {
@@ -116,7 +131,7 @@ pub extern "C" fn moving_live(hash: u64, at: u32, facts: u64) -> u64 {
     moving::<true>(hash, at, Facts::unpacked(facts)).packed()
 }
 
-/// The same for the dry run.
+/// The same without effects.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn moving_dry(hash: u64, at: u32, facts: u64) -> u64 {
@@ -127,7 +142,7 @@ pub extern "C" fn moving_dry(hash: u64, at: u32, facts: u64) -> u64 {
 struct Found {
     backend: u16,
     base: u16,
-    /// [`BY_PIN`], [`BY_BASE`] or neither: the slot's `cur`.
+    /// [`BY_PIN`], [`BY_BASE`], [`BY_FREEZE`] or neither: the slot's `cur`.
     by: u32,
 }
 
@@ -143,19 +158,18 @@ impl Found {
 #[inline(always)]
 fn moving<const LIVE: bool>(hash: u64, at: u32, Facts { cur, flags, kind }: Facts) -> Found {
     let base = load(&BASES, at).unwrap_or(0);
-    // SAFETY: the helper takes nothing and only reads a counter.
-    let now = (unsafe { bpf_jiffies64() } >> knobs::tick_shift()) as u16;
+    let now = now();
     let begin = load(&BEGINS, at).unwrap_or(now);
     let by_cur = Found { backend: cur, base, by: 0 };
-    let stay = || {
+    let stay = |by: u32| {
         if base == 0 {
             return Found { backend: cur, base, by: 0 };
         }
         if LIVE {
-            count::pin(PinEvent::Base);
+            count::pin(if by == BY_FREEZE { PinEvent::Frozen } else { PinEvent::Base });
             stamp(at, base, cur, now);
         }
-        Found { backend: base, base, by: BY_BASE }
+        Found { backend: base, base, by }
     };
     let pinned = |backend: u16| {
         if LIVE {
@@ -167,8 +181,8 @@ fn moving<const LIVE: bool>(hash: u64, at: u32, Facts { cur, flags, kind }: Fact
     match kind {
         Kind::UdpDns => return by_cur,
         Kind::UdpFlow if now.wrapping_sub(begin) > pin::UDP_FLOW_TICKS => return by_cur,
-        Kind::UdpFlow => return stay(),
-        Kind::Tcp => {}
+        Kind::UdpFlow => return stay(BY_BASE),
+        Kind::Connections => {}
     }
 
     let life = Life { now, begin, idle: knobs::pin_idle() as u16 };
@@ -177,7 +191,7 @@ fn moving<const LIVE: bool>(hash: u64, at: u32, Facts { cur, flags, kind }: Fact
         PROTECTED.get_ptr_mut(bucket & knobs::protected_mask()),
         PROBATION.get_ptr_mut(bucket & knobs::probation_mask()),
     ) else {
-        return stay();
+        return stay(BY_BASE);
     };
     let opens = flags & (SYN | ACK) == SYN;
     let closes = flags & (FIN | RST) != 0;
@@ -199,20 +213,42 @@ fn moving<const LIVE: bool>(hash: u64, at: u32, Facts { cur, flags, kind }: Fact
         && !(opens && pin.reopened(now))
     {
         if LIVE && !opens {
-            insert(protected, pin.touched(now, closes), life);
-            store(word, Pin::default());
-            count::pin(PinEvent::Promoted);
+            // No flow that answered is forgotten for the sake of another: rather this one stays where first packets may push it out.
+            if insert::<false>(protected, pin.touched(now, closes), life) == Put::Refused {
+                store(word, pin.touched(now, closes));
+                count::pin(PinEvent::Crowded);
+            } else {
+                store(word, Pin::default());
+                count::pin(PinEvent::Promoted);
+            }
         }
         return pinned(pin.backend());
     }
     if opens {
+        if base != 0 && base != cur && frozen::<LIVE>(now) {
+            return stay(BY_FREEZE);
+        }
         if LIVE && cur != 0 {
-            insert(probation, Pin::new(tag, now, cur), life);
+            if insert::<true>(probation, Pin::new(tag, now, cur), life) == Put::Evicted {
+                count::pin(PinEvent::Evicted);
+            }
             count::pin(PinEvent::Pinned);
         }
         return by_cur;
     }
-    stay()
+    stay(BY_BASE)
+}
+
+/// Whether new flows come faster than the probation tier can hold them for a tick, or the daemon found the protected tier nearly full. What is
+/// not pinned belongs to the base, also later: nothing that is established breaks, and nobody gains from flooding us.
+#[inline(always)]
+fn frozen<const LIVE: bool>(now: u16) -> bool {
+    if SETTINGS.get(0).is_some_and(|s| s.frozen != 0) {
+        return true;
+    }
+    // A bucket fills before the tier does: half of its words is what it holds for certain enough.
+    let room = (u64::from(knobs::probation_mask()) + 1) * pin::WAYS as u64 / 2;
+    LIVE && RATES.get_ptr_mut(RATE_PINS).is_some_and(|rate| !rate::within(rate, now, room))
 }
 
 /// Notes that something else than `cur` was used, at most once a tick.
@@ -231,82 +267,9 @@ fn stamp(at: u32, used: u16, cur: u16, now: u16) {
     }
 }
 
+/// An element of a table of slots.
 #[inline(always)]
-fn load<const N: usize, const F: usize>(map: &Array<SlotLine, N, F>, at: u32) -> Result<u16, Reason> {
+pub fn load<const N: usize, const F: usize>(map: &Array<SlotLine, N, F>, at: u32) -> Result<u16, Reason> {
     let line = map.get(at / SLOTS_PER_LINE).ok_or(Reason::BadTable)?;
     Ok(line.0[(at % SLOTS_PER_LINE) as usize])
-}
-
-/// Rank of a word that holds nothing, above every age.
-const FREE: u32 = 1 << 16;
-
-/// What decides whether a pin binds.
-#[derive(Clone, Copy)]
-struct Life {
-    now: u16,
-    /// When the slot left stability.
-    begin: u16,
-    idle: u16,
-}
-
-impl Life {
-    #[inline(always)]
-    fn binds(self, pin: Pin) -> bool {
-        !pin.expired(self.now, self.idle) && !pin.predates(self.now, self.begin)
-    }
-}
-
-/// The live pin of a flow and where it lies.
-#[inline(always)]
-fn find(bucket: *mut PinBucket, tag: u32, life: Life) -> Option<(*mut u64, Pin)> {
-    for way in 0..pin::WAYS {
-        let word = at(bucket, way);
-        // SAFETY: inside a valid map value; whole words are read and written.
-        let pin = Pin(unsafe { word.read_volatile() });
-        if pin.tag() == tag && life.binds(pin) {
-            return Some((word, pin));
-        }
-    }
-    None
-}
-
-/// Puts a pin in the place of an older one of the same flow, in a free or expired word, in that of a closing one, or else of the one used
-/// longest ago.
-#[inline(always)]
-fn insert(bucket: *mut PinBucket, new: Pin, Life { now, idle, .. }: Life) {
-    let mut victim = at(bucket, 0);
-    let mut oldest = 0u32;
-    for way in 0..pin::WAYS {
-        let word = at(bucket, way);
-        // SAFETY: as in `find`.
-        let pin = Pin(unsafe { word.read_volatile() });
-        let rank = if pin.tag() == new.tag() {
-            FREE + 1
-        } else if pin.expired(now, idle) {
-            FREE
-        } else if pin.closing() {
-            FREE - 1
-        } else {
-            u32::from(pin.age(now)) + 1
-        };
-        if rank > oldest {
-            (victim, oldest) = (word, rank);
-        }
-    }
-    if oldest < FREE {
-        count::pin(PinEvent::Evicted);
-    }
-    store(victim, new);
-}
-
-#[inline(always)]
-fn at(bucket: *mut PinBucket, way: usize) -> *mut u64 {
-    // SAFETY: `way` is below the number of words in a bucket.
-    unsafe { (&raw mut (*bucket).0).cast::<u64>().add(way) }
-}
-
-#[inline(always)]
-fn store(word: *mut u64, pin: Pin) {
-    // SAFETY: inside a valid map value, aligned: one store, never torn.
-    unsafe { word.write_volatile(pin.0) };
 }

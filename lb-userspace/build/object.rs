@@ -57,7 +57,7 @@ impl Builder {
         match (tools.core, tools.compiler.nightly) {
             (_, true) => {}
             (Core::FromSource, false) => _ = command.env("RUSTC_BOOTSTRAP", "1"),
-            (Core::Prebuilt, false) => _ = command.env("RUSTC_BOOTSTRAP", "aya_ebpf"),
+            (Core::Prebuilt, false) => _ = command.env("RUSTC_BOOTSTRAP", "aya_ebpf,lb_ebpf"),
         }
         let how = format!(
             "{}, core {}",

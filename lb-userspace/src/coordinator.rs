@@ -3,7 +3,6 @@
 //! [`State::apply`] is pure; this file runs it: wait, decide, act, publish.
 
 pub mod adopted;
-pub mod changes;
 pub mod command;
 mod commands;
 pub mod effect;

@@ -23,7 +23,8 @@ mod unlink;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use crate::model::{
-    BackendId, BackendName, Disposition, NextHop, PoolName, ServiceName, UdpClass, Vip, Weight,
+    BackendId, BackendName, Disposition, Endpoint, Method, NextHop, PoolName, Rules, ServiceName, Tunnel,
+    UdpClass, Weight,
 };
 
 /// Version of the kernel tables' layout: a daemon of the same version adopts what it finds.
@@ -38,17 +39,23 @@ pub struct Desired {
     pub services: BTreeMap<ServiceName, DesiredService>,
     /// Pools by name.
     pub pools: BTreeMap<PoolName, DesiredPool>,
+    /// Outer sources of tunnels.
+    pub tunnel: Tunnel,
+    /// ICMP answers a second that the program may make; 0: none.
+    pub icmp_rate: u32,
 }
 
 /// A service as the data plane needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredService {
-    /// Its addresses with port and protocol.
-    pub endpoints: Vec<Vip>,
+    /// Its addresses with ports and protocols.
+    pub endpoints: Vec<Endpoint>,
     /// Its pool; exists in [`Desired::pools`].
     pub pool: PoolName,
     /// UDP class.
     pub udp_class: UdpClass,
+    /// What it does with flows.
+    pub rules: Rules,
 }
 
 /// A pool as the data plane needs it.
@@ -77,6 +84,12 @@ pub struct DesiredBackend {
     /// Where its frames go. `None` for one that is down or out drops them with a reason; for one that serves or drains it keeps the
     /// kernel's record as it is, as after a restart, before its way is known anew.
     pub next_hop: Option<NextHop>,
+    /// How packets reach it.
+    pub method: Method,
+    /// Destination port of GUE; means something with [`Method::Gue`] only.
+    pub gue_port: u16,
+    /// Its number in the connection ids of QUIC.
+    pub server_id: Option<u16>,
 }
 
 /// What the kernel has. Published on a watch channel after each change and at least once a second.

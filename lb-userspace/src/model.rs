@@ -2,19 +2,23 @@
 
 pub mod backend;
 pub mod check;
+pub mod endpoint;
 pub mod global;
 pub mod name;
 pub mod next_hop;
 pub mod pool;
+pub mod rules;
 pub mod service;
 
-pub use backend::{Backend, BackendId, Disposition, Pooled, Weight};
-pub use check::{CheckKind, CheckSpec, CheckTarget};
-pub use global::{Global, Limits, XdpMode};
+pub use backend::{Backend, BackendId, Disposition, GUE_PORT, Method, Pooled, Weight};
+pub use check::{CheckKind, CheckSpec, CheckTarget, Via};
+pub use endpoint::{Endpoint, Net, Ports, Vip};
+pub use global::{Global, Limits, Tunnel, XdpMode};
 pub use name::{BackendName, PoolName, ServiceName};
 pub use next_hop::{Mac, NextHop};
-pub use pool::{Combine, Pool, Threshold};
-pub use service::{Protocol, Service, UdpClass, Vip};
+pub use pool::{Combine, Outliers, Pool, Threshold};
+pub use rules::{HashFields, Persistence, QuicId, Rules, Scheduler, Tracking};
+pub use service::{Protocol, Protocols, Service, UdpClass};
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -12,7 +12,7 @@ fn root(path: &str) -> PathBuf {
 fn the_example_configuration_loads_without_a_warning() {
     let loaded = config::load(&root("deploy/lbd.toml")).unwrap_or_else(|problems| panic!("{problems}"));
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
-    assert_eq!(loaded.config.pools.len(), 2);
+    assert_eq!(loaded.config.pools.len(), 3);
 }
 
 #[test]

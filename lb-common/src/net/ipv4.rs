@@ -40,6 +40,18 @@ impl Ipv4 {
         u16::from_le_bytes(self.frag) & FRAGMENT != 0
     }
 
+    /// Whether a fragment is its packet's first.
+    #[inline(always)]
+    pub const fn is_first(&self) -> bool {
+        u16::from_le_bytes(self.frag) & super::wire(0x1fff) == 0
+    }
+
+    /// Whether routers must not fragment it.
+    #[inline(always)]
+    pub const fn dont_fragment(&self) -> bool {
+        u16::from_le_bytes(self.frag) & super::wire(0x4000) != 0
+    }
+
     /// Takes one from the TTL and keeps the checksum right: RFC 1141, section 1, with its end-around carry. The sum is the same
     /// in either byte order, so it is done on the words as they are loaded.
     #[inline(always)]

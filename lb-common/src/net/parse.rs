@@ -99,9 +99,32 @@ pub fn link<'p>(cursor: &mut Cursor<'p>) -> Result<Link<'p>, Reason> {
     }
 }
 
-/// IPv4 header with its options skipped.
+/// What part of a packet a frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// The first fragment: the transport header is there.
+    First(PacketId),
+    /// A later fragment.
+    Later(PacketId),
+}
+
+/// What the fragments of one packet share besides addresses and protocol.
+pub type PacketId = u32;
+
+/// IPv4 header with its options skipped. A fragment is refused.
 #[inline(always)]
 pub fn v4<'p>(cursor: &mut Cursor<'p>) -> Result<&'p mut Ipv4, Reason> {
+    match v4_part(cursor)? {
+        (ip, Part::Whole) => Ok(ip),
+        _ => Err(Reason::Fragment),
+    }
+}
+
+/// The same for fragments too.
+#[inline(always)]
+pub fn v4_part<'p>(cursor: &mut Cursor<'p>) -> Result<(&'p mut Ipv4, Part), Reason> {
     let ip = cursor.take::<Ipv4>()?;
     if ip.version_ihl != ipv4::PLAIN {
         let words = ip.version_ihl & 0xf;
@@ -110,33 +133,59 @@ pub fn v4<'p>(cursor: &mut Cursor<'p>) -> Result<&'p mut Ipv4, Reason> {
         }
         cursor.skip(usize::from(words - 5) * 4)?;
     }
-    if ip.is_fragment() {
-        return Err(Reason::Fragment);
-    }
-    Ok(ip)
+    let part = if !ip.is_fragment() {
+        Part::Whole
+    } else {
+        let id = u32::from(u16::from_le_bytes(ip.id));
+        if ip.is_first() { Part::First(id) } else { Part::Later(id) }
+    };
+    Ok((ip, part))
 }
 
-/// IPv6 header with up to four extension headers skipped, and the transport protocol behind them.
+/// IPv6 header with up to four extension headers skipped, and the transport protocol behind them. A fragment is refused.
 #[inline(always)]
 pub fn v6<'p>(cursor: &mut Cursor<'p>) -> Result<(&'p mut Ipv6, u8), Reason> {
+    match v6_part(cursor, false)? {
+        (ip, proto, Part::Whole, _) => Ok((ip, proto)),
+        _ => Err(Reason::Fragment),
+    }
+}
+
+/// The same for fragments too, if they are wanted. Headers behind that of a later fragment are not there: its protocol is the one the
+/// fragment header names. The last number is the length of all that was skipped.
+#[inline(always)]
+pub fn v6_part<'p>(
+    cursor: &mut Cursor<'p>,
+    fragments: bool,
+) -> Result<(&'p mut Ipv6, u8, Part, u16), Reason> {
     let ip = cursor.take::<Ipv6>()?;
     if ip.version_class_flow[0] >> 4 != 6 {
         return Err(Reason::Malformed);
     }
     let mut next = ip.next;
+    let mut part = Part::Whole;
+    let mut long = size_of::<Ipv6>() as u16;
     if next == TCP || next == UDP {
-        return Ok((ip, next));
+        return Ok((ip, next, part, long));
     }
     for _ in 0..MAX_EXTENSIONS {
         if !is_extension(next) {
-            return Ok((ip, next));
+            return Ok((ip, next, part, long));
         }
         let header = cursor.take::<Extension>()?;
         let more = match next {
             ipv6::FRAGMENT => {
+                let field = u16::from_be_bytes(header.body);
                 // RFC 6946: offset 0 and nothing more to come is a whole packet.
-                if u16::from_be_bytes(header.body) & 0xfff9 != 0 {
-                    return Err(Reason::Fragment);
+                if field & 0xfff9 != 0 {
+                    if !fragments {
+                        return Err(Reason::Fragment);
+                    }
+                    let id = u32::from_le_bytes(header.rest);
+                    if field & 0xfff8 != 0 {
+                        return Ok((ip, header.next, Part::Later(id), long + 8));
+                    }
+                    part = Part::First(id);
                 }
                 0
             }
@@ -146,9 +195,10 @@ pub fn v6<'p>(cursor: &mut Cursor<'p>) -> Result<(&'p mut Ipv6, u8), Reason> {
             _ => usize::from(header.len) * 8,
         };
         cursor.skip(more)?;
+        long = long.wrapping_add(8 + more as u16);
         next = header.next;
     }
-    if is_extension(next) { Err(Reason::TooManyExtensions) } else { Ok((ip, next)) }
+    if is_extension(next) { Err(Reason::TooManyExtensions) } else { Ok((ip, next, part, long)) }
 }
 
 /// TCP or UDP header.

@@ -15,7 +15,10 @@ use lb_userspace::{
     datapath::{
         Desired, DesiredBackend, DesiredPool, DesiredService, mapped::Mapped, object::Object, tables::Tables,
     },
-    model::{BackendName, Disposition, Limits, Mac, NextHop, PoolName, Protocol, UdpClass, Vip},
+    model::{
+        BackendName, Disposition, GUE_PORT, Limits, Mac, Method, NextHop, PoolName, Protocol, Rules,
+        UdpClass, Vip,
+    },
 };
 
 use crate::{
@@ -95,7 +98,7 @@ fn desired(services: u32, pools: u32, backends: u32) -> Result<Desired> {
     }
     for service in 0..services {
         let four = Ipv4Addr::from(u32::from_be_bytes(VIP) + service);
-        let endpoint = |addr, protocol| Vip { addr, port: PORT, protocol };
+        let endpoint = |addr, protocol| Vip { addr, port: PORT, protocol }.into();
         for (suffix, protocol) in [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)] {
             let wanted = DesiredService {
                 endpoints: vec![
@@ -104,6 +107,7 @@ fn desired(services: u32, pools: u32, backends: u32) -> Result<Desired> {
                 ],
                 pool: name(service % pools)?,
                 udp_class: UdpClass::Dns,
+                rules: Rules::default(),
             };
             all.services.insert(format!("s{service}-{suffix}").parse()?, wanted);
         }
@@ -125,6 +129,9 @@ fn backend(n: u32) -> Result<DesiredBackend> {
             vlan: 0,
             mtu: 1500,
         }),
+        method: Method::Dr,
+        gue_port: GUE_PORT,
+        server_id: None,
     })
 }
 

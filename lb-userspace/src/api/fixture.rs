@@ -29,8 +29,8 @@ use super::lb::{
     },
     health::{CheckStatus, Pass, Passed, ProbeError, Verdict},
     model::{
-        BackendId, CheckKind, CheckSpec, CheckTarget, Combine, Disposition, Mac, NextHop, Pooled, Protocol,
-        Service, Threshold, UdpClass, Weight,
+        BackendId, CheckKind, CheckSpec, CheckTarget, Combine, Disposition, Mac, Method, Net, NextHop,
+        Pooled, Ports, Protocol, Rules, Service, Threshold, UdpClass, Via, Weight,
     },
 };
 
@@ -48,6 +48,7 @@ fn spec(name: &str, port: u16) -> Arc<CheckSpec> {
         name: name.into(),
         kind: if name == "idle" { CheckKind::Idle } else { CheckKind::Tcp },
         port,
+        via: Via::Backend,
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(5),
         jitter_per_mille: 100,
@@ -70,6 +71,7 @@ fn backend(last: u8, disposition: Disposition, why: &str, port: u16) -> BackendV
     let address: IpAddr = [10, 64, 0, last].into();
     BackendView {
         address,
+        method: Method::Dr,
         weight: Weight::try_from(100).unwrap(),
         configured_weight: Weight::try_from(100).unwrap(),
         pooled: Pooled::Yes,
@@ -148,13 +150,12 @@ pub(crate) fn snapshot() -> Snapshot {
         let name: super::lb::model::ServiceName = name.parse().unwrap();
         let service = Service {
             name: name.clone(),
-            vips: vips.iter().map(|vip| vip.parse().unwrap()).collect(),
-            port,
-            protocol,
+            vips: vips.iter().map(|vip| vip.parse::<Net>().unwrap().0).collect(),
+            ports: Ports::One(port),
+            protocols: vec![protocol],
             pool: pool.parse().unwrap(),
             udp_class: UdpClass::Dns,
-            idle: Duration::from_mins(5),
-            drain_timeout: Duration::from_hours(1),
+            rules: Rules::default(),
         };
         (name, Arc::new(service))
     };

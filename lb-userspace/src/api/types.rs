@@ -10,7 +10,10 @@ pub use crate::{
         snapshot::Override,
     },
     datapath::Route,
-    model::{Combine, Disposition, Pooled, Protocol, UdpClass},
+    model::{
+        Combine, Disposition, HashFields, Method, Net, Pooled, Ports, Protocol, Protocols, Scheduler,
+        Tracking, UdpClass,
+    },
 };
 
 /// Body of every answer that is not a success.
@@ -175,14 +178,23 @@ pub struct List {
 pub struct Service {
     /// Name.
     pub name: String,
-    /// Addresses.
-    pub addresses: Vec<IpAddr>,
-    /// Port.
-    pub port: u16,
-    /// Protocol.
-    pub protocol: Protocol,
+    /// Addresses and prefixes.
+    pub addresses: Vec<Net>,
+    /// Port: a number, a range such as `8000-8099`, or `all`.
+    pub port: Ports,
+    /// Protocol: `tcp`, `udp` or `tcp+udp`.
+    pub protocol: Protocols,
     /// Its pool.
     pub pool: String,
+    /// Who gets a new connection.
+    #[serde(default)]
+    pub scheduler: Scheduler,
+    /// What flows that go together have in common.
+    #[serde(default)]
+    pub hash: HashFields,
+    /// Which flows are remembered.
+    #[serde(default)]
+    pub tracking: Tracking,
     /// Class of a UDP service.
     pub udp_class: UdpClass,
     /// Seconds without a packet after which a flow is over.
@@ -250,6 +262,9 @@ pub struct Backend {
     pub name: String,
     /// Address.
     pub address: IpAddr,
+    /// How packets reach it.
+    #[serde(default)]
+    pub method: Method,
     /// Weight in force.
     pub weight: u32,
     /// Weight in the file.

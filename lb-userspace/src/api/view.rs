@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     datapath::{Count, Counters},
-    model::PoolName,
+    model::{Net, PoolName, Protocols},
 };
 
 /// Seconds since 1970; 0 for times before it.
@@ -82,13 +82,16 @@ pub fn services(moment: &Moment) -> Vec<Service> {
         .values()
         .map(|service| Service {
             name: service.name.to_string(),
-            addresses: service.vips.clone(),
-            port: service.port,
-            protocol: service.protocol,
+            addresses: service.vips.iter().copied().map(Net).collect(),
+            port: service.ports,
+            protocol: Protocols::of(&service.protocols),
             pool: service.pool.to_string(),
+            scheduler: service.rules.scheduler,
+            hash: service.rules.hash,
+            tracking: service.rules.tracking,
             udp_class: service.udp_class,
-            idle: service.idle.as_secs(),
-            drain_timeout: service.drain_timeout.as_secs(),
+            idle: service.rules.idle.as_secs(),
+            drain_timeout: service.rules.drain_timeout.as_secs(),
             traffic: moment
                 .counters
                 .as_ref()

@@ -1,6 +1,6 @@
 //! `lbctl list`: services with their backends.
 
-use std::{collections::BTreeMap, fmt::Write, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use super::{
     Context, Format,
@@ -13,7 +13,10 @@ use super::{
     status::override_text,
     units::{age, latency, now, percent, short, since},
 };
-use crate::api::types::{Backend, List, Pool, Pooled, Service, Share};
+use crate::{
+    api::types::{Backend, List, Method, Pool, Pooled, Service, Share},
+    model::endpoint::place,
+};
 
 /// Between the two looks of `--rate`.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
@@ -98,9 +101,11 @@ pub fn render(list: &List, rates: Option<&Rates>, wide: bool, now: u64) -> Strin
         // Writing to a string cannot fail.
         let _ = writeln!(
             out,
-            "{}  {}  dr  maglev  {}",
+            "{}  {}  {}  {}  {}",
             styled(BOLD, &format!("SERVICE  {}", service.name)),
             endpoints(service).join(" "),
+            methods(pool),
+            service.scheduler.as_str(),
             pool_line(pool),
         );
         backends(&mut out, pool, rates, wide, now);
@@ -122,12 +127,20 @@ fn separate(out: &mut String) {
     }
 }
 
+/// The forwarding methods of a pool's backends; of an empty pool the default.
+fn methods(pool: &Pool) -> String {
+    let mut words: Vec<String> = pool.members.iter().map(|b| b.method.to_string()).collect();
+    words.sort_unstable();
+    words.dedup();
+    if words.is_empty() { Method::default().to_string() } else { words.join("+") }
+}
+
 /// A service's addresses with port and protocol.
 pub fn endpoints(service: &Service) -> Vec<String> {
     service
         .addresses
         .iter()
-        .map(|address| format!("{}/{}", SocketAddr::new(*address, service.port), service.protocol))
+        .map(|address| format!("{}/{}", place(address, service.port), service.protocol))
         .collect()
 }
 

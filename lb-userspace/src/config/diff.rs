@@ -6,12 +6,12 @@ use std::{collections::BTreeMap, fmt};
 use serde::Serialize;
 
 use super::print::{
-    Keys, backend_keys, check_keys, global_keys, inline, limits_keys, pool_keys, service_keys,
+    Keys, backend_keys, check_keys, global_keys, inline, limits_keys, pool_keys, service_keys, tunnel_keys,
 };
 use crate::model::{Config, Pool, PoolName};
 
-/// Keys of `[lbd]` that a running daemon cannot change; all of `[lbd.limits]` too.
-const RESTART: [&str; 4] = ["interfaces", "xdp_mode", "secret_file", "bpf_dir"];
+/// The keys of `[lbd]` that a running daemon can change, besides all of `[lbd.tunnel]`. The others it reads once, when it starts.
+const RELOADABLE: [&str; 1] = ["icmp_rate"];
 
 /// A key with another value. The values are as in a file; none means that the key is not there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -71,7 +71,7 @@ pub struct PoolDiff {
 pub struct Diff {
     /// Keys of `[lbd]` and `[lbd.limits]` that change only with a restart of the daemon.
     pub restart: Vec<KeyChange>,
-    /// Other keys of `[lbd]`.
+    /// Other keys of `[lbd]` and `[lbd.tunnel]`.
     pub global: Vec<KeyChange>,
     /// Pools.
     pub pools: Vec<PoolDiff>,
@@ -80,6 +80,11 @@ pub struct Diff {
 }
 
 impl Diff {
+    /// One line for each change; none: nothing changes.
+    pub fn lines(&self) -> Vec<String> {
+        if self.is_empty() { Vec::new() } else { self.to_string().lines().map(str::to_owned).collect() }
+    }
+
     /// Whether nothing changes.
     pub fn is_empty(&self) -> bool {
         let Self { restart, global, pools, services } = self;
@@ -94,15 +99,16 @@ impl Diff {
 
 /// What has to change to make `old` into `new`.
 pub fn diff(old: &Config, new: &Config) -> Diff {
-    let (mut restart, global): (Vec<_>, Vec<_>) =
-        key_changes(global_keys(&old.global), global_keys(&new.global))
-            .into_iter()
-            .partition(|change| RESTART.contains(&&*change.key));
-    restart.extend(
-        key_changes(limits_keys(&old.global.limits), limits_keys(&new.global.limits))
-            .into_iter()
-            .map(|change| KeyChange { key: format!("limits.{}", change.key), ..change }),
-    );
+    let (before, after) = (&old.global, &new.global);
+    let (mut global, mut restart): (Vec<_>, Vec<_>) = key_changes(global_keys(before), global_keys(after))
+        .into_iter()
+        .partition(|change| RELOADABLE.contains(&&*change.key));
+    let within = |table: &str, changes: Vec<KeyChange>| {
+        let named = |change: KeyChange| KeyChange { key: format!("{table}.{}", change.key), ..change };
+        changes.into_iter().map(named).collect::<Vec<_>>()
+    };
+    restart.extend(within("limits", key_changes(limits_keys(&before.limits), limits_keys(&after.limits))));
+    global.extend(within("tunnel", key_changes(tunnel_keys(&before.tunnel), tunnel_keys(&after.tunnel))));
     Diff {
         restart,
         global,

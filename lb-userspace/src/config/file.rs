@@ -14,9 +14,12 @@ use toml::{
 use super::{
     problem::Report,
     table::{At, Field, KeyDoc, Named, REQUIRED, Table, TableDoc, Value, table, unknown_key, wrong_kind},
-    value::{Kind, StatusRange, ThresholdBy},
+    value::{Kind, Schedule, StatusRange, ThresholdBy},
 };
-use crate::model::{Combine, Pooled, Protocol, UdpClass, XdpMode, check::HttpMethod};
+use crate::model::{
+    Combine, HashFields, Method, Net, Pooled, Ports, Protocols, Tracking, UdpClass, Via, XdpMode,
+    check::HttpMethod,
+};
 
 table! {
     /// The file is TOML. A key that is not listed here is an error; all problems of a file are reported at once.
@@ -34,12 +37,12 @@ table! {
 }
 
 table! {
-    /// The daemon and the host.
+    /// The daemon and the host. `icmp_rate` and `[lbd.tunnel]` change with a reload, the other keys only with a restart.
     struct Global {
-        /// Network interfaces on which packets for the VIPs arrive. The XDP program is attached to each. Changing them needs a restart.
+        /// Network interfaces on which packets for the VIPs arrive. The XDP program is attached to each.
         interfaces: Vec<At<String>> = REQUIRED,
         /// `"native"`: in the driver; starting fails where the driver cannot. `"generic"`: in the kernel's stack, which works everywhere
-        /// and is several times slower. Changing it needs a restart.
+        /// and is several times slower. `"offload"`: in the network card, which hardly any card can.
         xdp_mode: XdpMode = "\"native\"",
         /// File with the key of the flow hash: 64 hex digits, not readable by others. Balancers that share VIPs must have the same
         /// key, or they disagree on where a flow goes. Without it each host makes its own key and keeps it in `state_dir`.
@@ -54,10 +57,15 @@ table! {
         socket_group: String = "\"lbd\"",
         /// Directory of what must survive a restart: operators' overrides, the generated key.
         state_dir: String = "\"/var/lib/lbd\"",
-        /// Directory in a bpf file system where the kernel's tables and attachments are pinned. Changing it needs a restart.
+        /// Directory in a bpf file system where the kernel's tables and attachments are pinned.
         bpf_dir: String = "\"/sys/fs/bpf/lbd\"",
         /// Export the metrics under PyBal's names (`pybal_*`) too.
         pybal_metrics: bool = "false",
+        /// ICMP answers that the program may make in a VIP's name, per second: echo replies, and "packet too big" for what does not
+        /// fit into a tunnel. 0: none. At most 1000000.
+        icmp_rate: u64 = "1000",
+        /// Outer addresses of tunnels.
+        tunnel: Tunnel = "(the defaults of its keys)",
         /// Sizes of the kernel's tables.
         limits: Limits = "(the defaults of its keys)",
     }
@@ -76,6 +84,24 @@ table! {
         slots: u64 = "4194304",
         /// Flows that can be pinned while pools change, 8 bytes each: 1024 to 268435456.
         pins: u64 = "1048576",
+        /// Flows that services with `tracking = "always"` remember: 1024 to 268435456.
+        flows: u64 = "1048576",
+        /// Clients that services with `persistence` remember: 1024 to 16777216.
+        sources: u64 = "65536",
+        /// Prefixes in the `block` and `allow` lists of all services, of each address family: 1 to 16777216.
+        prefixes: u64 = "65536",
+    }
+}
+
+table! {
+    /// Outer source addresses of packets to backends with `method = "ipip"` or `"gue"`. A single address is the source of all. In a
+    /// prefix the host bits are filled from the flow's hash, so that backends spread flows over their receive queues. Backends do not answer
+    /// to these addresses, so any that the network in between lets through will do; routers' errors about tunnelled packets go there.
+    struct Tunnel {
+        /// For backends with an IPv4 address: `"172.16.0.0/16"`.
+        source4: Net = "(the egress interface's address)",
+        /// For backends with an IPv6 address: `"100::/64"`.
+        source6: Net = "(the egress interface's address)",
     }
 }
 
@@ -96,10 +122,25 @@ table! {
         /// Slots of the pool's table: a prime, at least 100 for each backend for an even spread. Equal on all balancers
         /// that share VIPs. Changing it divides the flows anew: more slots keep nearly all established ones, fewer break many.
         slots: u64 = "65537",
+        /// `method` of backends that have none of their own.
+        method: Method = "\"dr\"",
+        /// `gue_port` of backends that have none of their own.
+        gue_port: u64 = "6080",
+        /// What is done about backends that work but stand out.
+        outliers: Outliers = "(the defaults of its keys)",
         /// Health checks that each backend must pass. None: backends are taken to be up.
         checks: Vec<At<Check>> = "(none)",
         /// The backends, by name.
         backends: Named<Backend> = "(none)",
+    }
+}
+
+table! {
+    /// A backend whose share of connections, resets or unanswered connection attempts stands out from its pool is always shown. A host
+    /// that refuses to work is quick about it, and attracts connections.
+    struct Outliers {
+        /// Lower the weight of such a backend too, within what the depool threshold allows.
+        lower_weight: bool = "false",
     }
 }
 
@@ -112,8 +153,11 @@ table! {
         /// Name in status, metrics and logs; unique in the pool.
         name: String = "(the kind)",
         /// Port of the backend. Default: the port of the services that use the pool; when they have several, `"http"` takes 80
-        /// and `"https"` takes 443 if it is among them. A port in `url` is not used for this.
+        /// and `"https"` takes 443 if it is among them. Required when they only have ranges or all ports. A port in `url` is not used for this.
         port: u64 = "(see text)",
+        /// `"backend"`: to the backend's own address. `"vip"`: to the VIP, by the backend's `method`, as clients' packets go, which finds a
+        /// host that answers on its own address but has lost the VIP.
+        via: Via = "\"backend\"",
         /// From the start of one check to the start of the next, `"100ms"` to `"1h"`. For `"idle"`: between attempts to connect.
         interval: Duration = "(`\"10s\"`, idle: `\"3s\"`)",
         /// For the whole check, connecting included: from `"10ms"`, at most the interval.
@@ -157,34 +201,81 @@ table! {
 table! {
     /// A host that serves. It holds the VIPs on its loopback and answers clients directly.
     struct Backend {
-        /// Its own address, on a network that this host reaches without a router. Checks go there, and its neighbour entry gives
-        /// the MAC address. One address, of either family, suffices for VIPs of both.
+        /// Its own address; checks go there. For `method = "dr"` it is on a network that this host reaches without a router, as its
+        /// neighbour entry gives the MAC address. For tunnels it may be anywhere that is routed: the tunnel ends there. One address, of
+        /// either family, suffices for VIPs of both.
         address: IpAddr = REQUIRED,
         /// Relative share of new connections, 0 to 10000. 0: none, established ones finish.
         weight: u64 = "10",
         /// `"yes"`: serves while up. `"no"`: gets no new connections, is still checked and counts for the threshold.
         /// `"inactive"`: as if it were not written here. `lbctl` overrides it.
         pooled: Pooled = "\"yes\"",
+        /// How packets reach it. `"dr"`: with its MAC address, unchanged (LVS: gatewaying). `"ipip"`: in an IP packet. `"gue"`: in
+        /// UDP (Generic UDP Encapsulation). For the latter two it needs a decapsulating device: see `deploy/`.
+        method: Method = "(the pool's `method`)",
+        /// `gue` only: UDP port on which it decapsulates.
+        gue_port: u64 = "(the pool's `gue_port`)",
+        /// Its number in the connection ids of its QUIC server, 0 to 65535, unique in the pool. Needed by services with `quic_server_id`.
+        server_id: u64 = "(none)",
     }
 }
 
 table! {
-    /// Addresses, a port and a protocol, and the pool that serves them.
+    /// Addresses, ports and protocols, and the pool that serves them. A packet that fits several services belongs to the one with the
+    /// longest prefix, and of those to one port before a range before all.
     struct Service {
-        /// Addresses of the service, IPv4 and IPv6 mixed as you like: `["203.0.113.10", "2001:db8::10"]`.
-        vips: Vec<At<IpAddr>> = REQUIRED,
-        /// Port, on the VIPs as on the backends.
-        port: u64 = REQUIRED,
-        /// Transport protocol.
-        protocol: Protocol = "\"tcp\"",
+        /// Addresses and prefixes of the service, IPv4 and IPv6 mixed as you like: `["203.0.113.10", "203.0.113.32/28", "2001:db8::10"]`.
+        vips: Vec<At<Net>> = REQUIRED,
+        /// Ports, on the VIPs as on the backends: one, `80`, a range, `"8000-8099"`, or `"all"`.
+        port: Ports = REQUIRED,
+        /// Transport protocol, or both.
+        protocol: Protocols = "\"tcp\"",
         /// Name of its pool.
         pool: String = REQUIRED,
         /// UDP only. `"dns"`: every packet is a conversation of its own. `"flow"`: for a minute after a change of the pool, packets go where they
-        /// went before, new flows included, as nothing tells them apart; then they follow the pool.
+        /// went before, new flows included, as nothing tells them apart; then they follow the pool. `"quic"`: the first packets of connections
+        /// are told apart by their long header, so that nothing needs to wait.
         udp_class: UdpClass = "\"dns\"",
+        /// Who gets a new connection. `"maglev"`: the owner of the flow's place in a table that all balancers compute alike. `"sh"`, `"mh"`: LVS's
+        /// words for `"maglev"` with `hash = "source"`, unless `hash` is written. `"rr"`, `"wrr"`: one after the other, the second by weight.
+        /// `"lc"`, `"wlc"`: the one with the fewest connections, the second for its weight. `"sed"`: the shortest expected delay. All but
+        /// `"maglev"` remember every flow, and balancers do not agree on where a flow goes.
+        scheduler: Schedule = "\"maglev\"",
+        /// Only with `"maglev"`: what packets that shall meet at one backend have in common. `"5-tuple"`: addresses, ports and protocol. `"source"`:
+        /// the client's address. `"source-port"`: the client's address and port (LVS: the flags `sh-port`, `mh-port`). `"destination-port"`: the port on the VIP alone.
+        hash: HashFields = "\"5-tuple\"",
+        /// `"auto"`: remembers the flows that a change of the pool would move, and estimates connection counts from a sample. `"always"`:
+        /// remembers every flow, for exact counts; room for them is `limits.flows`.
+        tracking: Tracking = "(`\"auto\"`; `\"always\"` with a scheduler other than `\"maglev\"`)",
         /// A flow without a packet for this long is over, `"1s"` to `"4h"`.
         idle: Duration = "\"5m\"",
         /// A drained backend keeps its established flows no longer than this, `"1s"` to `"8h"`.
         drain_timeout: Duration = "\"1h\"",
+        /// Sticky source, as LVS's persistence: a client's new connections go where its last ones went, until it was silent for this long,
+        /// `"1s"` to `"4h"`. Room for clients is `limits.sources`.
+        persistence: Duration = "(clients are not remembered)",
+        /// Only with `persistence`: IPv4 clients that have so many leading bits in common are one, 1 to 32.
+        persistence_prefix4: u64 = "(`32`)",
+        /// Only with `persistence`: IPv6 clients that have so many leading bits in common are one, 1 to 128.
+        persistence_prefix6: u64 = "(`128`)",
+        /// Clients that are refused: addresses and prefixes. For a client in several prefixes of `block` and `allow` the longest one decides.
+        block: Vec<At<Net>> = "[]",
+        /// Clients that are served. With a list that is not empty, clients in neither list are refused.
+        allow: Vec<At<Net>> = "[]",
+        /// New connections a second beyond which further ones are dropped, on each balancer: 1 to 100000000. Established ones are not concerned.
+        max_new_per_second: u64 = "(no ceiling)",
+        /// With `udp_class = "quic"`: the connection ids that the backends give their clients name the backend, so that a client that
+        /// changes its address stays there. Each backend of the pool needs its `server_id`.
+        quic_server_id: QuicServerId = "(connection ids are not looked at)",
+    }
+}
+
+table! {
+    /// Where the `server_id` stands in a connection id.
+    struct QuicServerId {
+        /// Bytes of the connection id before it, 0 to 18.
+        offset: u64 = "1",
+        /// Its length in bytes, 1 or 2, the most significant byte first.
+        length: u64 = "2",
     }
 }

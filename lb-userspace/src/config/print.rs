@@ -2,12 +2,15 @@
 
 use std::fmt::Write as _;
 
+use ipnet::IpNet;
+
 use super::{
     duration,
-    value::{ThresholdBy, Word},
+    value::{Schedule, ThresholdBy, Word},
 };
 use crate::model::{
-    Backend, CheckKind, CheckSpec, Config, Global, Limits, Pool, Service, Threshold,
+    Backend, CheckKind, CheckSpec, Config, Global, Limits, Method, Net, Outliers, Persistence, Pool, Ports,
+    Protocols, QuicId, Rules, Scheduler, Service, Threshold, Tunnel,
     check::{HttpCheck, TlsCheck},
 };
 
@@ -21,6 +24,11 @@ pub fn print(config: &Config) -> String {
     lines(&mut out, global_keys(global));
     out.push_str("\n[lbd.limits]\n");
     lines(&mut out, limits_keys(&global.limits));
+    let tunnel = tunnel_keys(&global.tunnel);
+    if !tunnel.is_empty() {
+        out.push_str("\n[lbd.tunnel]\n");
+        lines(&mut out, tunnel);
+    }
     for pool in pools.values() {
         let name = quote_key(pool.name.as_str());
         let _ = write!(out, "\n[pools.{name}]\n");
@@ -62,6 +70,8 @@ pub(super) fn global_keys(global: &Global) -> Keys {
         state_dir,
         bpf_dir,
         pybal_metrics,
+        icmp_rate,
+        tunnel: _,
         limits: _,
     } = global;
     let mut keys = vec![
@@ -78,18 +88,29 @@ pub(super) fn global_keys(global: &Global) -> Keys {
         ("state_dir", quote(&state_dir.to_string_lossy())),
         ("bpf_dir", quote(&bpf_dir.to_string_lossy())),
         ("pybal_metrics", pybal_metrics.to_string()),
+        ("icmp_rate", icmp_rate.to_string()),
     ]);
     keys
 }
 
+pub(super) fn tunnel_keys(tunnel: &Tunnel) -> Keys {
+    let Tunnel { source4, source6 } = tunnel;
+    let four = source4.map(|net| ("source4", Net(net.into())));
+    let six = source6.map(|net| ("source6", Net(net.into())));
+    four.into_iter().chain(six).map(|(key, net)| (key, quote(&net.to_string()))).collect()
+}
+
 pub(super) fn limits_keys(limits: &Limits) -> Keys {
-    let Limits { services, backends, pools, slots, pins } = limits;
+    let Limits { services, backends, pools, slots, pins, flows, sources, prefixes } = limits;
     vec![
         ("services", services.to_string()),
         ("backends", backends.to_string()),
         ("pools", pools.to_string()),
         ("slots", slots.to_string()),
         ("pins", pins.to_string()),
+        ("flows", flows.to_string()),
+        ("sources", sources.to_string()),
+        ("prefixes", prefixes.to_string()),
     ]
 }
 
@@ -99,6 +120,7 @@ pub(super) fn pool_keys(pool: &Pool) -> Keys {
         backends: _,
         checks: _,
         combine,
+        outliers: Outliers { lower_weight },
         threshold: Threshold { fraction, by_weight },
         optimistic,
         allow_empty,
@@ -112,40 +134,94 @@ pub(super) fn pool_keys(pool: &Pool) -> Keys {
         ("optimistic", optimistic.to_string()),
         ("allow_empty", allow_empty.to_string()),
         ("slots", slots.to_string()),
+        ("outliers", inline(vec![("lower_weight", lower_weight.to_string())])),
     ]
 }
 
 pub(super) fn backend_keys(backend: &Backend) -> Keys {
-    let Backend { name: _, address, weight, pooled } = backend;
-    vec![
+    let Backend { name: _, address, weight, pooled, method, gue_port, server_id } = backend;
+    let mut keys = vec![
         ("address", quote(&address.to_string())),
         ("weight", weight.to_string()),
         ("pooled", quote(pooled.word())),
-    ]
-}
-
-pub(super) fn service_keys(service: &Service) -> Keys {
-    let Service { name: _, vips, port, protocol, pool, udp_class, idle, drain_timeout } = service;
-    let mut keys = vec![
-        ("vips", list(vips.iter().map(|vip| quote(&vip.to_string())))),
-        ("port", port.to_string()),
-        ("protocol", quote(protocol.word())),
-        ("pool", quote(pool.as_str())),
+        ("method", quote(method.word())),
     ];
-    if *protocol == crate::model::Protocol::Udp {
-        keys.push(("udp_class", quote(udp_class.word())));
+    if *method == Method::Gue {
+        keys.push(("gue_port", gue_port.to_string()));
     }
-    keys.push(("idle", time(*idle)));
-    keys.push(("drain_timeout", time(*drain_timeout)));
+    keys.extend(server_id.map(|id| ("server_id", id.to_string())));
     keys
 }
 
+pub(super) fn service_keys(service: &Service) -> Keys {
+    let Service { name: _, vips, ports, protocols, pool, udp_class, rules } = service;
+    let protocols = Protocols::of(protocols);
+    let ports = match ports {
+        Ports::One(port) => port.to_string(),
+        Ports::Range(..) | Ports::All => quote(&ports.to_string()),
+    };
+    let mut keys = vec![
+        ("vips", nets(vips)),
+        ("port", ports),
+        ("protocol", quote(protocols.word())),
+        ("pool", quote(pool.as_str())),
+    ];
+    if protocols != Protocols::Tcp {
+        keys.push(("udp_class", quote(udp_class.word())));
+    }
+    keys.extend(rules_keys(rules));
+    keys
+}
+
+fn rules_keys(rules: &Rules) -> Keys {
+    let Rules {
+        hash,
+        tracking,
+        scheduler,
+        idle,
+        drain_timeout,
+        persistence,
+        block,
+        allow,
+        max_new_per_second,
+        quic_id,
+    } = rules;
+    let mut keys = vec![("scheduler", quote(Schedule::Named(*scheduler).word()))];
+    if *scheduler == Scheduler::Maglev {
+        keys.push(("hash", quote(hash.word())));
+    }
+    keys.extend([
+        ("tracking", quote(tracking.word())),
+        ("idle", time(*idle)),
+        ("drain_timeout", time(*drain_timeout)),
+    ]);
+    if let Some(Persistence { timeout, prefix4, prefix6 }) = persistence {
+        keys.extend([
+            ("persistence", time(*timeout)),
+            ("persistence_prefix4", prefix4.to_string()),
+            ("persistence_prefix6", prefix6.to_string()),
+        ]);
+    }
+    keys.extend([("block", nets(block)), ("allow", nets(allow))]);
+    keys.extend(max_new_per_second.map(|ceiling| ("max_new_per_second", ceiling.to_string())));
+    if let Some(QuicId { offset, len }) = quic_id {
+        let id = vec![("offset", offset.to_string()), ("length", len.to_string())];
+        keys.push(("quic_server_id", inline(id)));
+    }
+    keys
+}
+
+fn nets(nets: &[IpNet]) -> String {
+    list(nets.iter().map(|net| quote(&Net(*net).to_string())))
+}
+
 pub(super) fn check_keys(check: &CheckSpec) -> Keys {
-    let CheckSpec { name, kind, port, interval, timeout, jitter_per_mille, rise, fall } = check;
+    let CheckSpec { name, kind, port, via, interval, timeout, jitter_per_mille, rise, fall } = check;
     let mut keys = vec![
         ("kind", quote(kind.as_str())),
         ("name", quote(name)),
         ("port", port.to_string()),
+        ("via", quote(via.word())),
         ("interval", time(*interval)),
         ("timeout", time(*timeout)),
         ("jitter", format!("{:?}", f64::from(*jitter_per_mille) / 1000.0)),

@@ -32,15 +32,18 @@ pool = \"text\"
 ";
 
 /// The tables of the file: heading in the reference, and the path of keys that leads there.
-const TABLES: [(&str, &[&str]); 8] = [
+const TABLES: [(&str, &[&str]); 11] = [
     ("The file", &[]),
     ("`[lbd]`", &["lbd"]),
     ("`[lbd.limits]`", &["lbd", "limits"]),
+    ("`[lbd.tunnel]`", &["lbd", "tunnel"]),
     ("`[pools.NAME]`", &["pools"]),
+    ("`[pools.NAME.outliers]`", &["pools", "outliers"]),
     ("`[[pools.NAME.checks]]`", &["pools", "checks"]),
     ("`tls` of a check", &["pools", "checks", "tls"]),
     ("`[pools.NAME.backends]`, by name", &["pools", "backends"]),
     ("`[services.NAME]`", &["services"]),
+    ("`quic_server_id` of a service", &["services", "quic_server_id"]),
 ];
 
 /// The text of `docs/config.md`.

@@ -198,7 +198,7 @@ pub(super) fn read_document<T: Table>(text: &str, report: &mut Report) -> Option
 }
 
 /// Words of other balancers' files and the key that is meant here.
-const SYNONYMS: [(&str, &str); 14] = [
+const SYNONYMS: [(&str, &str); 30] = [
     ("ip", "vips"),
     ("vip", "vips"),
     ("addresses", "vips"),
@@ -212,6 +212,22 @@ const SYNONYMS: [(&str, &str); 14] = [
     ("http_status", "status"),
     ("type", "kind"),
     ("sni", "tls"),
+    ("ports", "port"),
+    ("protocols", "protocol"),
+    ("sched", "scheduler"),
+    ("lb_algo", "scheduler"),
+    ("lvs_sched", "scheduler"),
+    ("lb_kind", "method"),
+    ("forward", "method"),
+    ("forwarding_method", "method"),
+    ("persistent", "persistence"),
+    ("persistence_timeout", "persistence"),
+    ("sticky", "persistence"),
+    ("netmask", "persistence_prefix4"),
+    ("persistence_granularity", "persistence_prefix4"),
+    ("deny", "block"),
+    ("whitelist", "allow"),
+    ("blacklist", "block"),
     ("verify", "tls"),
 ];
 

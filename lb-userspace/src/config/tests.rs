@@ -4,13 +4,14 @@ mod many;
 mod mutations;
 mod rejections;
 mod round_trip;
+mod shapes;
 mod warnings;
 
 use std::{fmt::Write as _, path::Path, time::Duration};
 
 use super::*;
 use crate::model::{
-    CheckKind, Combine, Global, Limits, Protocol, UdpClass, XdpMode,
+    CheckKind, Combine, Global, Limits, Outliers, Ports, Protocol, Rules, Tunnel, UdpClass, XdpMode,
     check::{HttpCheck, HttpMethod},
 };
 
@@ -74,6 +75,8 @@ fn the_smallest_file_has_good_defaults() {
         state_dir,
         bpf_dir,
         pybal_metrics,
+        icmp_rate,
+        tunnel,
         limits,
     } = loaded.config.global;
     assert_eq!(interfaces, ["eth0"]);
@@ -85,18 +88,20 @@ fn the_smallest_file_has_good_defaults() {
     assert_eq!(state_dir, Path::new("/var/lib/lbd"));
     assert_eq!(bpf_dir, Path::new("/sys/fs/bpf/lbd"));
     assert!(!pybal_metrics);
+    assert_eq!((icmp_rate, tunnel), (1000, Tunnel::default()));
     assert_eq!(limits, Limits::default());
     let pool = &loaded.config.pools["text"];
     assert_eq!(pool.threshold, crate::model::Threshold::default());
     assert_eq!(pool.combine, Combine::All);
     assert_eq!(pool.slots, 65_537);
+    assert_eq!(pool.outliers, Outliers::default());
     assert!(!pool.optimistic && !pool.allow_empty && pool.checks.is_empty());
     assert_eq!(pool.backends["cp1"].weight.get(), 10);
     let service = &loaded.config.services["text-http"];
-    assert_eq!(service.protocol, Protocol::Tcp);
+    assert_eq!(service.ports, Ports::One(80));
+    assert_eq!(service.protocols, [Protocol::Tcp]);
     assert_eq!(service.udp_class, UdpClass::Dns);
-    assert_eq!(service.idle, Duration::from_mins(5));
-    assert_eq!(service.drain_timeout, Duration::from_hours(1));
+    assert_eq!(service.rules, Rules::default());
 }
 
 #[test]

@@ -2,11 +2,13 @@
 //! file cannot be forgotten here.
 
 mod address;
+mod backend;
 mod check;
 mod cross;
 mod global;
 mod http;
 mod pool;
+mod rules;
 mod service;
 
 use std::{
@@ -20,18 +22,18 @@ use super::{
     problem::Report,
     table::{Field, Named},
 };
-use crate::model::{Config, PoolName, ServiceName, name::NameError};
+use crate::model::{Config, PoolName, Ports, ServiceName, name::NameError};
 
 /// The model of a file. What cannot be used is reported and left out; the result means something only when nothing was.
 pub(super) fn config(file: file::File, report: &mut Report) -> Config {
     let file::File { lbd, pools, services } = file;
-    let global = global::global(lbd.or(file::Global::default()), report);
+    let mut places = cross::Places::default();
+    let global = global::global(lbd.or(file::Global::default()), &mut places, report);
     let pools = pools.or(Named::default());
     let services = services.or(Named::default());
     let ports = ports_by_pool(&services);
     let known: BTreeSet<String> = pools.0.iter().map(|(name, _)| name.value.clone()).collect();
 
-    let mut places = cross::Places::default();
     let mut config = Config { global, services: BTreeMap::new(), pools: BTreeMap::new() };
     for (name, pool) in pools.0 {
         places.pool(&name);
@@ -56,14 +58,13 @@ pub(super) fn config(file: file::File, report: &mut Report) -> Config {
 }
 
 /// The ports under which each pool is used.
-fn ports_by_pool(services: &Named<file::Service>) -> BTreeMap<String, BTreeSet<u16>> {
-    let mut ports: BTreeMap<String, BTreeSet<u16>> = BTreeMap::new();
+fn ports_by_pool(services: &Named<file::Service>) -> BTreeMap<String, BTreeSet<Ports>> {
+    let mut ports: BTreeMap<String, BTreeSet<Ports>> = BTreeMap::new();
     for (_, service) in &services.0 {
         if let Field::Given(service) = service
             && let (Field::Given(pool), Field::Given(port)) = (&service.value.pool, &service.value.port)
-            && let Ok(port) = u16::try_from(port.value)
         {
-            ports.entry(pool.value.clone()).or_default().insert(port);
+            ports.entry(pool.value.clone()).or_default().insert(port.value);
         }
     }
     ports

@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
+
 use toml::{Spanned, de::DeValue};
 
 use super::{
@@ -13,7 +15,10 @@ use super::{
     problem::Report,
     table::{Value, shorten, wrong_kind},
 };
-use crate::model::{Combine, Pooled, Protocol, UdpClass, XdpMode, check::HttpMethod};
+use crate::model::{
+    Combine, HashFields, Method, Net, Pooled, Ports, Protocols, Scheduler, Tracking, UdpClass, Via, XdpMode,
+    check::HttpMethod,
+};
 
 impl Value for String {
     const KIND: &'static str = "a text";
@@ -114,19 +119,102 @@ impl Value for IpAddr {
             return Some(address);
         }
         let bare = text.split('/').next().unwrap_or_default();
-        let help = if text.parse::<SocketAddr>().is_ok() {
-            "the port has a key of its own: write the address without it".to_owned()
-        } else if bare.len() < text.len() && bare.parse::<Self>().is_ok() {
+        let help = if bare.len() < text.len() && bare.parse::<Self>().is_ok() {
             format!("write one address, without a prefix length: `\"{bare}\"`")
-        } else if text.contains('%') {
-            "an address with a zone (`%...`) cannot be used; write a global address".to_owned()
-        } else if text.chars().any(|c| c.is_ascii_alphabetic()) && !text.contains(':') {
-            "names are not resolved; write the address, such as `\"192.0.2.1\"` or `\"2001:db8::1\"`"
-                .to_owned()
         } else {
-            "write it like `\"192.0.2.1\"` or `\"2001:db8::1\"`".to_owned()
+            no_address(text)
         };
         report.error(value.span(), format!("`{}` is not an IP address", shorten(text))).with_help(help);
+        None
+    }
+}
+
+/// What to write instead of a text that is no address.
+fn no_address(text: &str) -> String {
+    let help = if text.parse::<SocketAddr>().is_ok() {
+        "the port has a key of its own: write the address without it"
+    } else if text.contains('%') {
+        "an address with a zone (`%...`) cannot be used; write a global address"
+    } else if text.chars().any(|c| c.is_ascii_alphabetic()) && !text.contains(':') {
+        "names are not resolved; write the address, such as `\"192.0.2.1\"` or `\"2001:db8::1\"`"
+    } else {
+        "write it like `\"192.0.2.1\"` or `\"2001:db8::1\"`"
+    };
+    help.to_owned()
+}
+
+/// An address, or a prefix without bits beyond its length.
+impl Value for Net {
+    const KIND: &'static str = "an IP address or a prefix";
+    const EXAMPLE: &'static str = "\"192.0.2.0/24\"";
+
+    fn read(value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let Some(text) = value.get_ref().as_str() else {
+            return wrong_kind(value, report);
+        };
+        let shown = shorten(text);
+        match text.parse::<Self>() {
+            Ok(Self(net)) if net == net.trunc() => return Some(Self(net)),
+            Ok(Self(net)) => {
+                report.error(value.span(), format!("`{shown}` has bits beyond its prefix length")).with_help(
+                    format!("write `\"{}\"`, or `\"{}\"` for the one address", net.trunc(), net.addr()),
+                );
+            }
+            Err(_) => {
+                let bare = text.split_once('/').and_then(|(bare, _)| bare.parse::<IpAddr>().ok());
+                let help = match bare {
+                    Some(bare) => {
+                        let most = IpNet::from(bare).max_prefix_len();
+                        format!("the length of a prefix is 0 to {most}: `\"{bare}/{most}\"`")
+                    }
+                    None => no_address(text),
+                };
+                report
+                    .error(value.span(), format!("`{shown}` is neither an IP address nor a prefix"))
+                    .with_help(help);
+            }
+        }
+        None
+    }
+}
+
+impl Value for Ports {
+    const KIND: &'static str = "a port, a range of ports or `\"all\"`";
+    const EXAMPLE: &'static str = "80";
+
+    fn read(value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let text = match value.get_ref() {
+            DeValue::Integer(number) => {
+                let port = u16::from_str_radix(number.as_str().trim_start_matches('+'), number.radix()).ok();
+                if let Some(port) = port.filter(|port| *port != 0) {
+                    return Some(Self::One(port));
+                }
+                let number = shorten(number.as_str());
+                report
+                    .error(value.span(), format!("{number} is out of range for a port"))
+                    .with_help("write a number from 1 to 65535");
+                return None;
+            }
+            DeValue::String(text) => text,
+            _ => return wrong_kind(value, report),
+        };
+        if let Ok(ports) = text.parse() {
+            return Some(ports);
+        }
+        let number = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port != 0);
+        let help = match text.split_once('-').map(|(first, last)| (number(first), number(last))) {
+            Some((Some(first), Some(last))) if first == last => format!("write `{first}`"),
+            Some((Some(first), Some(last))) => {
+                format!("the smaller one comes first: `\"{last}-{first}\"`")
+            }
+            None if ["all", "any", "*"].iter().any(|all| text.eq_ignore_ascii_case(all)) => {
+                "write `\"all\"` for every port".to_owned()
+            }
+            _ => "ports are 1 to 65535: `80`, `\"8000-8099\"` or `\"all\"`".to_owned(),
+        };
+        report
+            .error(value.span(), format!("`{}` is neither a port nor a range of ports", shorten(text)))
+            .with_help(help);
         None
     }
 }
@@ -155,7 +243,7 @@ pub(super) trait Word: Sized + Copy + 'static {
     const KIND: &'static str;
     /// How it is written.
     const EXAMPLE: &'static str;
-    /// The words and what they mean.
+    /// The words and what they mean; behind the first word for a meaning come other balancers' words for it.
     const WORDS: &'static [(&'static str, Self)];
 
     /// The word of a value.
@@ -187,11 +275,18 @@ macro_rules! words {
     };
 }
 
-words!(XdpMode, "`\"native\"` or `\"generic\"`": "native" = Self::Native, "generic" = Self::Generic);
+words!(XdpMode, "`\"native\"`, `\"generic\"` or `\"offload\"`": "native" = Self::Native, "generic" = Self::Generic, "offload" = Self::Offload);
 words!(Combine, "`\"all\"` or `\"any\"`": "all" = Self::All, "any" = Self::Any);
 words!(Pooled, "`\"yes\"`, `\"no\"` or `\"inactive\"`": "yes" = Self::Yes, "no" = Self::No, "inactive" = Self::Inactive);
-words!(Protocol, "`\"tcp\"` or `\"udp\"`": "tcp" = Self::Tcp, "udp" = Self::Udp);
-words!(UdpClass, "`\"dns\"` or `\"flow\"`": "dns" = Self::Dns, "flow" = Self::Flow);
+words!(Protocols, "`\"tcp\"`, `\"udp\"` or `\"tcp+udp\"`": "tcp" = Self::Tcp, "udp" = Self::Udp, "tcp+udp" = Self::Both, "udp+tcp" = Self::Both);
+words!(UdpClass, "`\"dns\"`, `\"flow\"` or `\"quic\"`": "dns" = Self::Dns, "flow" = Self::Flow, "quic" = Self::Quic);
+words!(Via, "`\"backend\"` or `\"vip\"`": "backend" = Self::Backend, "vip" = Self::Vip);
+words!(Tracking, "`\"auto\"` or `\"always\"`": "auto" = Self::Auto, "always" = Self::Always);
+words!(HashFields, "`\"5-tuple\"`, `\"source\"`, `\"source-port\"` or `\"destination-port\"`":
+    "5-tuple" = Self::FiveTuple, "source" = Self::Source, "source-port" = Self::SourcePort, "destination-port" = Self::DestinationPort,
+    "sh-port" = Self::SourcePort, "mh-port" = Self::SourcePort);
+words!(Method, "`\"dr\"`, `\"ipip\"` or `\"gue\"`": "dr" = Self::Dr, "ipip" = Self::Ipip, "gue" = Self::Gue,
+    "gatewaying" = Self::Dr, "route" = Self::Dr, "tunnel" = Self::Ipip);
 words!(HttpMethod, "`\"GET\"`, `\"HEAD\"` or `\"OPTIONS\"`": "GET" = Self::Get, "HEAD" = Self::Head, "OPTIONS" = Self::Options);
 
 /// What a depool threshold counts.
@@ -217,6 +312,19 @@ pub(super) enum Kind {
     Https,
 }
 words!(Kind, "`\"tcp\"`, `\"idle\"`, `\"http\"` or `\"https\"`": "http" = Self::Http, "https" = Self::Https, "tcp" = Self::Tcp, "idle" = Self::Idle);
+
+/// The word of a scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Schedule {
+    /// It itself.
+    Named(Scheduler),
+    /// LVS's source hashing: Maglev by the client's address.
+    Source,
+}
+words!(Schedule, "`\"maglev\"`, `\"sh\"`, `\"mh\"`, `\"rr\"`, `\"wrr\"`, `\"lc\"`, `\"wlc\"` or `\"sed\"`":
+    "maglev" = Self::Named(Scheduler::Maglev), "sh" = Self::Source, "mh" = Self::Source, "rr" = Self::Named(Scheduler::Rr),
+    "wrr" = Self::Named(Scheduler::Wrr), "lc" = Self::Named(Scheduler::Lc), "wlc" = Self::Named(Scheduler::Wlc),
+    "sed" = Self::Named(Scheduler::Sed));
 
 fn read_word<T: Word + Value>(value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<T> {
     let Some(text) = value.get_ref().as_str() else {

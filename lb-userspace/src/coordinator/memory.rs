@@ -38,7 +38,14 @@ fn document(desired: &Desired) -> Document {
         let kept = state.backends.iter().filter(|(_, b)| b.disposition.keeps_old());
         kept.map(|(name, b)| Record {
             id: BackendId { pool: pool.clone(), backend: name.clone() },
-            backend: AdoptedBackend { address: b.address, weight: b.weight, disposition: b.disposition },
+            backend: AdoptedBackend {
+                address: b.address,
+                weight: b.weight,
+                disposition: b.disposition,
+                method: b.method,
+                gue_port: b.gue_port,
+                server_id: b.server_id,
+            },
         })
     });
     Document { version: VERSION, backends: backends.collect() }

@@ -12,14 +12,16 @@ use std::{collections::BTreeSet, sync::Arc};
 use tracing::Level;
 
 use super::{
-    changes::changes,
     effect::{Effect, Line},
     event::Now,
     member::Member,
     pool::PoolState,
     state::{State, Turn},
 };
-use crate::model::{Backend, BackendId, Config, Pool, PoolName, Pooled};
+use crate::{
+    config::diff,
+    model::{Backend, BackendId, Config, Pool, PoolName, Pooled},
+};
 
 impl State {
     /// Puts a configuration in force, as a whole or not at all; the first one always. Returns what changed, or why it is refused.
@@ -73,7 +75,7 @@ impl State {
     fn prepare(&self, config: &Arc<Config>, now: Now) -> (Self, Result<Vec<String>, String>, Turn) {
         let mut turn = Turn::default();
         let mut next = self.clone();
-        let changes = changes(self.config.as_deref(), config);
+        let changes = self.config.as_deref().map_or_else(Vec::new, |old| diff(old, config).lines());
         if changes.is_empty() && self.config.is_some() {
             return (next, Ok(changes), turn);
         }
@@ -136,6 +138,9 @@ impl State {
                     address: found.address,
                     weight: found.weight,
                     pooled: Pooled::Yes,
+                    method: found.method,
+                    gue_port: found.gue_port,
+                    server_id: found.server_id,
                 };
                 let unchecked = Pool { checks: Vec::new(), ..(**pool).clone() };
                 let member = Member::new(Arc::new(backend), &unchecked, Some(found.disposition), now.wall);

@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    BackendName, CheckTarget, Combine, Disposition, NextHop, PoolName, Pooled, Service, ServiceName,
+    BackendName, CheckTarget, Combine, Disposition, Method, NextHop, PoolName, Pooled, Service, ServiceName,
     Threshold, Weight,
 };
 
@@ -68,6 +68,8 @@ pub struct PoolView {
 pub struct BackendView {
     /// Address.
     pub address: IpAddr,
+    /// How packets reach it.
+    pub method: Method,
     /// Weight in force.
     pub weight: Weight,
     /// Weight in the file.

@@ -26,8 +26,9 @@ use crate::{
     datapath::{Desired, DesiredBackend},
     health::{HealthEvent, Verdict},
     model::{
-        Backend, BackendId, CheckKind, CheckSpec, CheckTarget, Combine, Config, Disposition, Global, Limits,
-        Mac, NextHop, Pool, Pooled, Protocol, Service, Threshold, UdpClass, Weight, XdpMode,
+        Backend, BackendId, CheckKind, CheckSpec, CheckTarget, Combine, Config, Disposition, GUE_PORT,
+        Global, Limits, Mac, Method, NextHop, Outliers, Pool, Pooled, Ports, Protocol, Rules, Service,
+        Threshold, Tunnel, UdpClass, Via, Weight, XdpMode, global::ICMP_RATE,
     },
     neighbour::NeighbourEvent,
 };
@@ -39,12 +40,7 @@ fn address(name: &str) -> IpAddr {
 }
 
 fn backend(name: &str) -> Backend {
-    Backend {
-        name: name.parse().unwrap(),
-        address: address(name),
-        weight: Weight::default(),
-        pooled: Pooled::Yes,
-    }
+    Backend::new(name.parse().unwrap(), address(name))
 }
 
 fn check(name: &str) -> Arc<CheckSpec> {
@@ -52,6 +48,7 @@ fn check(name: &str) -> Arc<CheckSpec> {
         name: name.into(),
         kind: CheckKind::Tcp,
         port: 80,
+        via: Via::Backend,
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(5),
         jitter_per_mille: 0,
@@ -68,6 +65,7 @@ fn pool(name: &str, backends: &[&str]) -> Pool {
         checks: vec![check("tcp")],
         combine: Combine::All,
         threshold: Threshold::default(),
+        outliers: Outliers::default(),
         optimistic: false,
         allow_empty: false,
         slots: 251,
@@ -82,13 +80,12 @@ fn edit(pool: &mut Pool, name: &str, change: impl FnOnce(&mut Backend)) {
 fn service(name: &str, pool: &str) -> Service {
     Service {
         name: name.parse().unwrap(),
-        vips: vec![Ipv4Addr::new(198, 51, 100, 1).into()],
-        port: 80,
-        protocol: Protocol::Tcp,
+        vips: vec![IpAddr::from([198, 51, 100, 1]).into()],
+        ports: Ports::One(80),
+        protocols: vec![Protocol::Tcp],
         pool: pool.parse().unwrap(),
         udp_class: UdpClass::default(),
-        idle: Duration::from_mins(5),
-        drain_timeout: Duration::from_hours(1),
+        rules: Rules::default(),
     }
 }
 
@@ -104,6 +101,8 @@ fn config(pools: Vec<Pool>) -> Config {
         state_dir: PathBuf::from("state"),
         bpf_dir: PathBuf::from("bpf"),
         pybal_metrics: false,
+        icmp_rate: ICMP_RATE,
+        tunnel: Tunnel::default(),
         limits: Limits::default(),
     };
     let services = pools.iter().map(|p| service(p.name.as_str(), p.name.as_str()));
@@ -162,6 +161,9 @@ impl World {
         let found = |id: &&str| {
             let (pool, backend) = id.split_once('/').unwrap();
             let adopted = AdoptedBackend {
+                method: Method::Dr,
+                gue_port: GUE_PORT,
+                server_id: None,
                 address: address(backend),
                 weight: Weight::default(),
                 disposition: Disposition::Serving,

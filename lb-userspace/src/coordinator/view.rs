@@ -29,15 +29,19 @@ impl State {
                 endpoints: service.endpoints().collect(),
                 pool: pool.clone(),
                 udp_class: service.udp_class,
+                rules: service.rules.clone(),
             };
             services.insert(service.name.clone(), desired);
         }
         let pool = |name| users.get(name).map_or(&[][..], Vec::as_slice);
         let pools = self.pools.iter();
+        let global = self.config.as_ref().map(|config| &config.global);
         let mut desired = Desired {
             revision: self.desired.revision,
             services,
             pools: pools.map(|(name, state)| (name.clone(), self.desired_pool(state, pool(name)))).collect(),
+            tunnel: global.map(|global| global.tunnel).unwrap_or_default(),
+            icmp_rate: global.map_or(0, |global| global.icmp_rate),
         };
         if desired != *self.desired || desired.revision == 0 {
             desired.revision += 1;
@@ -62,13 +66,16 @@ impl State {
             weight: member.wish.weight,
             disposition: member.disposition,
             next_hop: member.next_hop(&self.facts),
+            method: member.configured.method,
+            gue_port: member.configured.gue_port,
+            server_id: member.configured.server_id,
         };
         // One that is leaving hides its successor of the same name: that one cannot serve yet.
         let members = pool.everyone().filter(|(_, member)| member.watched());
         DesiredPool {
             slots: pool.config.slots,
-            idle: services.iter().map(|s| s.idle).max().unwrap_or(IDLE),
-            drain_timeout: services.iter().map(|s| s.drain_timeout).max().unwrap_or(DRAIN_TIMEOUT),
+            idle: services.iter().map(|s| s.rules.idle).max().unwrap_or(IDLE),
+            drain_timeout: services.iter().map(|s| s.rules.drain_timeout).max().unwrap_or(DRAIN_TIMEOUT),
             backends: members.map(|(name, member)| (name.clone(), backend(member))).collect(),
         }
     }
@@ -123,6 +130,7 @@ impl State {
         };
         BackendView {
             address: member.address(),
+            method: member.configured.method,
             weight: member.wish.weight,
             configured_weight: member.configured.weight,
             pooled: member.wish.pooled,

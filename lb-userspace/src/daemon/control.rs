@@ -75,7 +75,7 @@ impl Levers {
         let mut warnings: Vec<String> =
             loaded.warnings.iter().map(|w| format!("line {}: {}", w.line(), w.message())).collect();
         let restart = config::diff(&self.started_with, &loaded.config);
-        if !restart.restart.is_empty() || !restart.global.is_empty() {
+        if restart.needs_restart() {
             warnings.push(format!(
                 "needs a restart of lbd (forwarding goes on meanwhile): {}",
                 restart_keys(&restart)
@@ -192,9 +192,8 @@ impl Control for Levers {
             self.coordinator.preview(Arc::new(loaded.config.clone())).await.map_err(refused)?;
             let in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let diff = config::diff(&in_force, &loaded.config);
-            let mut changes = Vec::new();
+            let mut changes = diff.lines();
             if !diff.is_empty() {
-                changes.extend(diff.to_string().lines().map(str::to_owned));
                 changes.extend(self.moves(&in_force, &loaded.config));
             }
             Ok(self.report(&path, &loaded, changes))
@@ -244,5 +243,5 @@ fn first_line(problems: &Problems) -> String {
 }
 
 fn restart_keys(diff: &Diff) -> String {
-    diff.restart.iter().chain(&diff.global).map(|k| k.key.as_str()).collect::<Vec<_>>().join(", ")
+    diff.restart.iter().map(|k| k.key.as_str()).collect::<Vec<_>>().join(", ")
 }

@@ -274,8 +274,15 @@ fn adopted(engine: &Engine, config: &Config) -> Adopted {
                     || written.disposition.takes_new() == disposition.takes_new())
         });
         if !agrees {
-            let (address, weight) = (backend.address, backend.weight);
-            all.insert(id, AdoptedBackend { address, weight, disposition });
+            let found = AdoptedBackend {
+                address: backend.address,
+                weight: backend.weight,
+                disposition,
+                method: backend.method,
+                gue_port: backend.gue_port,
+                server_id: backend.server_id,
+            };
+            all.insert(id, found);
         }
     }
     tracing::info!(backends = all.len(), "adopted the tables of the daemon before this one");

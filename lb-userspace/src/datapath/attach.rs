@@ -85,21 +85,20 @@ fn attach_program(program: &mut Xdp, interface: &str, mode: XdpMode, dir: &Path)
 
 /// An interface takes one XDP program: what a predecessor attached in the other mode goes right before ours comes.
 fn leave_other_mode(interface: &str, mode: XdpMode, dir: &Path) -> Result<(), Error> {
-    let other = match mode {
-        XdpMode::Native => XdpMode::Generic,
-        XdpMode::Generic => XdpMode::Native,
-    };
-    let pin = dir.join(pin_name(interface, other));
-    if !pin.exists() {
-        return Ok(());
+    for other in MODES.into_iter().filter(|other| *other != mode) {
+        let pin = dir.join(pin_name(interface, other));
+        if !pin.exists() {
+            continue;
+        }
+        tracing::warn!(
+            interface,
+            from = word(other),
+            to = word(mode),
+            "changing the mode: nothing is forwarded for a moment"
+        );
+        unlink(&pin).map_err(|e| kernel(format!("removing {}", pin.display()), e))?;
     }
-    tracing::warn!(
-        interface,
-        from = word(other),
-        to = word(mode),
-        "changing the mode: nothing is forwarded for a moment"
-    );
-    unlink(&pin).map_err(|e| kernel(format!("removing {}", pin.display()), e))
+    Ok(())
 }
 
 /// Takes away what a predecessor attached to interfaces that are not ours any more. Only once ours are attached.
@@ -145,12 +144,15 @@ pub(super) fn detach_all(dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-const LINK_PREFIXES: [&str; 2] = ["native_", "generic_"];
+const MODES: [XdpMode; 3] = [XdpMode::Native, XdpMode::Generic, XdpMode::Offload];
+
+const LINK_PREFIXES: [&str; 3] = ["native_", "generic_", "offload_"];
 
 const fn word(mode: XdpMode) -> &'static str {
     match mode {
         XdpMode::Native => "native",
         XdpMode::Generic => "generic",
+        XdpMode::Offload => "offload",
     }
 }
 
@@ -201,6 +203,7 @@ fn create(program: &mut Xdp, interface: &str, mode: XdpMode) -> Result<FdLink, E
     let wanted = match mode {
         XdpMode::Native => Mode::Driver,
         XdpMode::Generic => Mode::Skb,
+        XdpMode::Offload => Mode::Hardware,
     };
     let explained = |e: aya::programs::ProgramError| kernel(explain(&e, interface, mode), e);
     let id = program.attach(interface, wanted).map_err(explained)?;
@@ -232,6 +235,10 @@ fn explain(e: &aya::programs::ProgramError, interface: &str, mode: XdpMode) -> S
         ),
         Some(libc::EOPNOTSUPP) if mode == XdpMode::Native => format!(
             "its driver ({}) does not run XDP programs; `xdp_mode = \"generic\"` works everywhere, several times slower",
+            driver::name(interface)
+        ),
+        Some(libc::EOPNOTSUPP | libc::EINVAL) if mode == XdpMode::Offload => format!(
+            "its driver ({}) does not run this program in the network card; write `xdp_mode = \"native\"`",
             driver::name(interface)
         ),
         Some(libc::EPERM | libc::EACCES) => "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed".to_owned(),

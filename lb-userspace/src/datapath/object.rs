@@ -182,6 +182,7 @@ impl Object {
             pools: of(names::POOLS),
             slots: of(names::SLOTS) * SLOTS_PER_LINE,
             pins: of(names::PROTECTED) * WAYS as u32,
+            ..Limits::default()
         }
     }
 

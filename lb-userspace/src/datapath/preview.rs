@@ -46,7 +46,7 @@ mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
     use super::*;
-    use crate::model::{Backend, Combine, Threshold};
+    use crate::model::{Backend, Combine, Outliers, Threshold};
 
     fn pool(weights: &[u32]) -> Pool {
         let backends: BTreeMap<_, _> = weights
@@ -54,12 +54,9 @@ mod tests {
             .enumerate()
             .map(|(i, weight)| {
                 let name: crate::model::BackendName = format!("b{i}").parse().unwrap();
-                let backend = Backend {
-                    name: name.clone(),
-                    address: [10, 0, 0, i as u8].into(),
-                    weight: (*weight).try_into().unwrap(),
-                    pooled: Pooled::Yes,
-                };
+                let address = [10, 0, 0, i as u8].into();
+                let backend =
+                    Backend { weight: (*weight).try_into().unwrap(), ..Backend::new(name.clone(), address) };
                 (name, Arc::new(backend))
             })
             .collect();
@@ -69,6 +66,7 @@ mod tests {
             checks: Vec::new(),
             combine: Combine::All,
             threshold: Threshold::default(),
+            outliers: Outliers::default(),
             optimistic: false,
             allow_empty: false,
             slots: 1021,

@@ -44,7 +44,7 @@ pub use self::{
     sweep::Swept,
 };
 use super::{Desired, Error, PoolStatus};
-use crate::model::{BackendId, Disposition, Limits, PoolName, ServiceName};
+use crate::model::{BackendId, Disposition, Endpoint, Limits, PoolName, ServiceName};
 
 /// Ticks that a freed range or index rests: a packet takes microseconds.
 const GRACE: u32 = 2;
@@ -267,8 +267,8 @@ impl<M: Memory> Tables<M> {
         }
         if !self.applied {
             for (name, service) in &desired.services {
-                let index = service.endpoints.iter().find_map(|vip| {
-                    let (six, key) = services::key(vip);
+                let index = service.endpoints.iter().filter_map(Endpoint::single).find_map(|vip| {
+                    let (six, key) = services::key(&vip);
                     let table = if six { &self.services6 } else { &self.services4 };
                     table.get(&key).map(|value| value.service)
                 });
@@ -300,8 +300,8 @@ impl<M: Memory> Tables<M> {
                 }));
                 continue;
             };
-            for vip in &service.endpoints {
-                let (is_six, key) = services::key(vip);
+            for vip in service.endpoints.iter().filter_map(Endpoint::single) {
+                let (is_six, key) = services::key(&vip);
                 let table = if is_six { &mut six } else { &mut four };
                 table.insert(key, services::value(index, pool, service.udp_class));
             }

@@ -7,6 +7,7 @@ use crate::api::{
     types::{Backend, List, Pool, Service, Severity, Status},
     view,
 };
+use crate::model::endpoint::place;
 
 /// The page's style sheet, a file of its own so that the page may forbid inline styles.
 pub const STYLE: &str = include_str!("style.css");
@@ -74,7 +75,7 @@ fn service_section(out: &mut String, service: &Service, list: &List, now: u64) {
     let addresses: Vec<_> = service
         .addresses
         .iter()
-        .map(|address| format!("{}/{}", std::net::SocketAddr::new(*address, service.port), service.protocol))
+        .map(|address| format!("{}/{}", place(address, service.port), service.protocol))
         .collect();
     let _ = writeln!(
         out,

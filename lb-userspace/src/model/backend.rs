@@ -127,18 +127,72 @@ impl fmt::Display for Disposition {
     }
 }
 
+/// Port of GUE, as IANA assigned it.
+pub const GUE_PORT: u16 = 6080;
+
+/// How packets reach a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// With its MAC address, otherwise unchanged: it shares a network with this host (LVS: direct routing, gatewaying).
+    #[default]
+    Dr,
+    /// In a plain IP packet, of any mix of families (LVS: `ipip`).
+    Ipip,
+    /// In Generic UDP Encapsulation, variant 0.
+    Gue,
+}
+
+impl Method {
+    /// Whether packets are wrapped.
+    pub const fn is_tunnel(self) -> bool {
+        matches!(self, Self::Ipip | Self::Gue)
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Dr => "dr",
+            Self::Ipip => "ipip",
+            Self::Gue => "gue",
+        })
+    }
+}
+
 /// A backend of a pool, as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
     /// Its name.
     pub name: BackendName,
-    /// Its own address: where checks go, and whose neighbour entry gives the MAC address. One family suffices for VIPs of both,
-    /// as direct routing rewrites only the MAC address.
+    /// Its own address: where checks go, whose neighbour entry gives the MAC address, and where tunnels end. One family suffices for
+    /// VIPs of both.
     pub address: IpAddr,
     /// Weight.
     pub weight: Weight,
     /// Wish written in the file; an override by `lbctl` takes precedence.
     pub pooled: Pooled,
+    /// How packets reach it.
+    pub method: Method,
+    /// Destination port of GUE, not 0; means something with [`Method::Gue`] only.
+    pub gue_port: u16,
+    /// Its number in the connection ids of QUIC; unique in its pool.
+    pub server_id: Option<u16>,
+}
+
+impl Backend {
+    /// A backend with every default.
+    pub fn new(name: BackendName, address: IpAddr) -> Self {
+        Self {
+            name,
+            address,
+            weight: Weight::default(),
+            pooled: Pooled::default(),
+            method: Method::default(),
+            gue_port: GUE_PORT,
+            server_id: None,
+        }
+    }
 }
 
 /// A backend of a pool, named. Order: by pool, then backend.

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 /// One check, written once for a pool and run against each of its backends. Equal specs against one address run once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CheckSpec {
@@ -17,6 +19,8 @@ pub struct CheckSpec {
     pub kind: CheckKind,
     /// Port of the backend; always set after validation.
     pub port: u16,
+    /// The way it takes.
+    pub via: Via,
     /// From one check's start to the next one's. 100 ms to 1 h; default 10 s, idle: 3 s.
     pub interval: Duration,
     /// For the whole check, connecting included. At most the interval. Default 5 s, capped by the interval.
@@ -27,6 +31,17 @@ pub struct CheckSpec {
     pub rise: NonZeroU32,
     /// Failures in a row that make a passing backend down.
     pub fall: NonZeroU32,
+}
+
+/// The way a check takes to its backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Via {
+    /// To the backend's own address.
+    #[default]
+    Backend,
+    /// To the VIP, by the backend's forwarding method, as clients' packets go: finds a host that lost the VIP.
+    Vip,
 }
 
 /// The kinds of checks.

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 /// How the program is attached.
@@ -13,6 +14,8 @@ pub enum XdpMode {
     Native,
     /// In the kernel's stack: works everywhere, several times slower. Only when asked for.
     Generic,
+    /// In the network card; hardly any can.
+    Offload,
 }
 
 /// Sizes of the kernel's tables. They are fixed when the tables are made: changing one needs a restart that rebuilds them.
@@ -28,13 +31,41 @@ pub struct Limits {
     pub slots: u32,
     /// Flows that can be pinned while pools change. Default 1048576 (8 MiB).
     pub pins: u32,
+    /// Flows that services with `tracking = "always"` remember. Default 1048576, 1024 to 268435456.
+    pub flows: u32,
+    /// Clients that services with `persistence` remember. Default 65536, 1024 to 16777216.
+    pub sources: u32,
+    /// Prefixes of `block` and `allow` over all services, per family. Default 65536, 1 to 16777216.
+    pub prefixes: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { services: 16_384, backends: 16_384, pools: 4_096, slots: 4 << 20, pins: 1 << 20 }
+        Self {
+            services: 16_384,
+            backends: 16_384,
+            pools: 4_096,
+            slots: 4 << 20,
+            pins: 1 << 20,
+            flows: 1 << 20,
+            sources: 1 << 16,
+            prefixes: 1 << 16,
+        }
     }
 }
+
+/// Outer source addresses of tunnelled packets. A single address: that one for all. A prefix: its host bits come from the flow's hash, so
+/// that receivers spread flows over their queues. None: the egress interface's own address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Tunnel {
+    /// For IPv4 outside.
+    pub source4: Option<Ipv4Net>,
+    /// For IPv6 outside.
+    pub source6: Option<Ipv6Net>,
+}
+
+/// ICMP answers a second that the program makes unless told otherwise.
+pub const ICMP_RATE: u32 = 1_000;
 
 /// The `[lbd]` table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +88,10 @@ pub struct Global {
     pub bpf_dir: PathBuf,
     /// Also export PyBal's metric names.
     pub pybal_metrics: bool,
+    /// ICMP answers (echo replies, packet too big) that the program may make, per second; 0: none. Default [`ICMP_RATE`].
+    pub icmp_rate: u32,
+    /// Outer sources of tunnels.
+    pub tunnel: Tunnel,
     /// Table sizes.
     pub limits: Limits,
 }

@@ -33,6 +33,14 @@ impl Default for Threshold {
     }
 }
 
+/// What is done about a backend that works but stands out from its pool: too many connections for its weight, resets, lost answers.
+/// It is always shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outliers {
+    /// Lower its weight as well, as far as the depool threshold allows. Off by default.
+    pub lower_weight: bool,
+}
+
 /// The backends of one or more services.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
@@ -46,6 +54,8 @@ pub struct Pool {
     pub combine: Combine,
     /// How far the pool may shrink.
     pub threshold: Threshold,
+    /// What is done about outliers.
+    pub outliers: Outliers,
     /// Serve a new backend before its first check has passed.
     pub optimistic: bool,
     /// The operator said that a pool without backends is meant.

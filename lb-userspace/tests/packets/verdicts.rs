@@ -10,7 +10,7 @@ use lb_common::{
 };
 use lb_userspace::{
     datapath::{Desired, DesiredService},
-    model::{Disposition, Protocol, UdpClass, Vip},
+    model::{Disposition, Protocol, Rules, UdpClass, Vip},
 };
 
 use crate::{
@@ -375,9 +375,10 @@ fn services_that_share_a_full_bucket_are_all_found_and_their_neighbours_are_not(
         world.change(|desired| {
             for (i, vip) in vips.iter().enumerate() {
                 let service = DesiredService {
-                    endpoints: vec![*vip],
+                    endpoints: vec![(*vip).into()],
                     pool: "one".parse().unwrap(),
                     udp_class: UdpClass::Dns,
+                    rules: Rules::default(),
                 };
                 desired.services.insert(format!("crowd-{i}").parse().unwrap(), service);
             }

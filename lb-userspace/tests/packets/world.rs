@@ -26,7 +26,10 @@ use lb_userspace::{
         region::Region,
         tables::{Applied, Memory as _, Swept, Tables, U16Map, U64Map},
     },
-    model::{BackendName, Disposition, Limits, Mac, NextHop, PoolName, Protocol, UdpClass, Vip},
+    model::{
+        BackendName, Disposition, GUE_PORT, Limits, Mac, Method, NextHop, PoolName, Protocol, Rules,
+        UdpClass, Vip,
+    },
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
@@ -136,7 +139,7 @@ impl World {
             );
             return None;
         }
-        let limits = Limits { services: 64, backends: 64, pools: 16, slots: 2048, pins };
+        let limits = Limits { services: 64, backends: 64, pools: 16, slots: 2048, pins, ..Limits::default() };
         let object = Object::load(&limits, key(), None).unwrap();
         let settings = object.settings(&SECRET);
         let mapped = Mapped::new(&object).unwrap();
@@ -385,7 +388,7 @@ impl World {
     fn service(&self, dst: SocketAddr, proto: u8) -> Option<(String, &DesiredService)> {
         let protocol = if proto == 6 { Protocol::Tcp } else { Protocol::Udp };
         let vip = Vip { addr: dst.ip(), port: dst.port(), protocol };
-        let found = self.desired.services.iter().find(|(_, s)| s.endpoints.contains(&vip))?;
+        let found = self.desired.services.iter().find(|(_, s)| s.endpoints.contains(&vip.into()))?;
         Some((found.0.to_string(), found.1))
     }
 }
@@ -428,6 +431,9 @@ pub(crate) fn backend(pool: u8, n: u8) -> (BackendName, DesiredBackend) {
             vlan: 0,
             mtu: 1500,
         }),
+        method: Method::Dr,
+        gue_port: GUE_PORT,
+        server_id: None,
     };
     (format!("b{n}").parse().unwrap(), backend)
 }
@@ -456,9 +462,10 @@ pub(crate) fn site(desired: &mut Desired, name: &str, number: u8, pool: DesiredP
         let four = IpAddr::from([203, 0, 113, number]);
         let six = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(number)]);
         let service = DesiredService {
-            endpoints: [four, six].map(|addr| Vip { addr, port, protocol }).to_vec(),
+            endpoints: [four, six].map(|addr| Vip { addr, port, protocol }.into()).to_vec(),
             pool: pool_name.clone(),
             udp_class,
+            rules: Rules::default(),
         };
         desired.services.insert(format!("{name}-{suffix}").parse().unwrap(), service);
     }

@@ -72,6 +72,7 @@ pub fn backend(
         pool: pool.name.to_string(),
         name: name.to_string(),
         address: view.address,
+        method: view.method,
         weight: view.weight.get(),
         configured_weight: view.configured_weight.get(),
         pooled: view.pooled,

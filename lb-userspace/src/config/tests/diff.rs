@@ -32,23 +32,64 @@ fn each_change_is_named_key_by_key() {
     assert!(changes.needs_restart());
     insta::assert_snapshot!(changes.to_string(), @r#"
     ~ lbd interfaces: ["eth0"] -> ["eth0", "eth1"] (needs a restart)
+    ~ lbd http: ["127.0.0.1:9090"] -> [] (needs a restart)
     ~ lbd limits.pins: 1048576 -> 2048 (needs a restart)
-    ~ lbd http: ["127.0.0.1:9090"] -> []
     ~ pool text depool_threshold: 0.5 -> 0.6
     ~ backend text/cp1 weight: 10 -> 20
     ~ backend text/cp1 pooled: "yes" -> "no"
     - backend text/cp2
-    + backend text/cp3 { address = "10.0.0.13", weight = 10, pooled = "yes" }
+    + backend text/cp3 { address = "10.0.0.13", weight = 10, pooled = "yes", method = "dr" }
     ~ check text/http fall: 1 -> 3
-    + check text/tcp { kind = "tcp", name = "tcp", port = 80, interval = "10s", timeout = "5s", jitter = 0.1, rise = 1, fall = 1 }
+    + check text/tcp { kind = "tcp", name = "tcp", port = 80, via = "backend", interval = "10s", timeout = "5s", jitter = 0.1, rise = 1, fall = 1 }
     - service text-http
-    + service text-web { vips = ["203.0.113.10", "2001:db8::10"], port = 80, protocol = "tcp", pool = "text", idle = "5m", drain_timeout = "1h" }
+    + service text-web { vips = ["203.0.113.10", "2001:db8::10"], port = 80, protocol = "tcp", pool = "text", scheduler = "maglev", hash = "5-tuple", tracking = "auto", idle = "5m", drain_timeout = "1h", block = [], allow = [] }
     "#);
     let json = serde_json::to_value(&changes).expect("JSON");
     assert_eq!(json["restart"][0]["key"], "interfaces");
     assert_eq!(json["pools"][0]["change"], "changed");
     assert_eq!(json["pools"][0]["keys"][0]["new"], "0.6");
     assert_eq!(json["pools"][0]["backends"][1]["change"], "removed");
+}
+
+#[test]
+fn every_rule_of_a_service_and_a_backend_is_compared() {
+    let changes = change(&[
+        (
+            "[\"eth0\"]",
+            "[\"eth0\"]\nicmp_rate = 0\ntunnel = { source4 = \"172.16.0.0/16\" }\nlimits = { flows = 4096 }",
+        ),
+        ("slots = 65537", "method = \"gue\"\ngue_port = 6081\noutliers = { lower_weight = true }"),
+        ("\"10.0.0.12\" }", "\"10.0.0.12\", method = \"ipip\", server_id = 7 }"),
+        ("kind = \"http\"", "kind = \"http\"\nport = 80\nvia = \"vip\""),
+        (
+            "[\"203.0.113.10\", \"2001:db8::10\"]\nport = 80",
+            "[\"203.0.113.0/28\"]\nport = \"80-89\"\nprotocol = \"tcp+udp\"\nscheduler = \"wlc\"\npersistence = \"1m\"\nblock = [\"192.0.2.0/24\"]\nallow = [\"192.0.2.7\"]\nmax_new_per_second = 9",
+        ),
+    ]);
+    insta::assert_snapshot!(changes.to_string(), @r#"
+    ~ lbd limits.flows: 1048576 -> 4096 (needs a restart)
+    ~ lbd icmp_rate: 1000 -> 0
+    ~ lbd tunnel.source4: (none) -> "172.16.0.0/16"
+    ~ pool text outliers: { lower_weight = false } -> { lower_weight = true }
+    ~ backend text/cp1 method: "dr" -> "gue"
+    ~ backend text/cp1 gue_port: (none) -> 6081
+    ~ backend text/cp2 method: "dr" -> "ipip"
+    ~ backend text/cp2 server_id: (none) -> 7
+    ~ check text/http via: "backend" -> "vip"
+    ~ service text-http vips: ["203.0.113.10", "2001:db8::10"] -> ["203.0.113.0/28"]
+    ~ service text-http port: 80 -> "80-89"
+    ~ service text-http protocol: "tcp" -> "tcp+udp"
+    ~ service text-http udp_class: (none) -> "dns"
+    ~ service text-http scheduler: "maglev" -> "wlc"
+    ~ service text-http tracking: "auto" -> "always"
+    ~ service text-http persistence: (none) -> "1m"
+    ~ service text-http persistence_prefix4: (none) -> 32
+    ~ service text-http persistence_prefix6: (none) -> 128
+    ~ service text-http block: [] -> ["192.0.2.0/24"]
+    ~ service text-http allow: [] -> ["192.0.2.7"]
+    ~ service text-http max_new_per_second: (none) -> 9
+    ~ service text-http hash: "5-tuple" -> (none)
+    "#);
 }
 
 #[test]

@@ -8,18 +8,28 @@ const EVERY_TABLE: &str = r#"
 [lbd]
 interfaces = ["eth0"]
 [lbd.limits]
+[lbd.tunnel]
 [pools.text]
+[pools.text.outliers]
 [[pools.text.checks]]
 kind = "https"
 url = "https://host.example/healthz"
 [pools.text.checks.tls]
 [pools.text.backends.cp1]
 address = "10.0.0.11"
+server_id = 1
 [services.http3]
 vips = ["203.0.113.10"]
 port = 443
 protocol = "udp"
 pool = "text"
+[services.quic]
+vips = ["203.0.113.10"]
+port = 444
+protocol = "udp"
+udp_class = "quic"
+pool = "text"
+[services.quic.quic_server_id]
 "#;
 
 #[test]
@@ -33,10 +43,13 @@ fn each_default_of_the_reference_is_what_a_missing_key_means() {
         let heading = match path {
             ["lbd"] => "[lbd]",
             ["lbd", "limits"] => "[lbd.limits]",
+            ["lbd", "tunnel"] => "[lbd.tunnel]",
             ["pools"] => "[pools.text]",
+            ["pools", "outliers"] => "[pools.text.outliers]",
             ["pools", "checks"] => "[[pools.text.checks]]",
             ["pools", "checks", "tls"] => "[pools.text.checks.tls]",
             ["pools", "backends"] => "[pools.text.backends.cp1]",
+            ["services", "quic_server_id"] => "[services.quic.quic_server_id]",
             ["services"] => "[services.http3]",
             other => panic!("{other:?}"),
         };
@@ -44,7 +57,7 @@ fn each_default_of_the_reference_is_what_a_missing_key_means() {
         assert_eq!(valid(&text), without, "{} = {}", key.name, key.default);
         checked += 1;
     }
-    assert!(checked > 20, "{checked}");
+    assert!(checked > 35, "{checked}");
 }
 
 #[test]
@@ -66,7 +79,15 @@ fn the_example_shows_every_key() {
 #[test]
 fn what_the_example_shows_behind_a_mark_is_the_default() {
     // These have no default, or name files.
-    let optional = ["#secret_file", "#body_contains", "#tls"];
+    let optional = [
+        "#secret_file",
+        "#body_contains",
+        "#tls",
+        "#source",
+        "#persistence",
+        "#max_new_per_second",
+        "#gue_port",
+    ];
     let mut text = String::new();
     let mut shown = 0;
     for line in EXAMPLE.lines() {
@@ -80,6 +101,6 @@ fn what_the_example_shows_behind_a_mark_is_the_default() {
         }
         text.push('\n');
     }
-    assert!(shown > 25, "{shown}");
+    assert!(shown > 35, "{shown}");
     assert_eq!(valid(&text), valid(EXAMPLE));
 }

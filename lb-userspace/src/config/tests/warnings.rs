@@ -31,6 +31,16 @@ fn what_is_allowed_but_odd_is_said() {
             "127.0.0.2\" }",
             "127.0.0.2 is a loopback address: no packet can be forwarded there",
         ),
+        (
+            "port = 80",
+            "port = 80\nhash = \"destination-port\"",
+            "the service has one port only: all its flows go to one backend",
+        ),
+        (
+            "slots = 65537",
+            "gue_port = 6081",
+            "`gue_port` means nothing: no backend of the pool has `method = \"gue\"`",
+        ),
         ("host.example/", "host.example:8080/", "port 8080 of the URL only goes into the `Host` header"),
         (
             "cp1 = { address = \"10.0.0.11\" }\ncp2 = { address = \"10.0.0.12\" }",

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::IpNet;
+
 /// Why an address cannot be where traffic goes.
 pub(super) fn unusable(address: IpAddr) -> Option<&'static str> {
     match address {
@@ -20,6 +22,39 @@ pub(super) fn unusable(address: IpAddr) -> Option<&'static str> {
     }
 }
 
+/// Prefixes that name no host others can reach, and what they are.
+const SPECIAL: [(&str, &str); 10] = [
+    ("0.0.0.0/8", "0.0.0.0/8, which names no host"),
+    ("127.0.0.0/8", "loopback addresses"),
+    ("169.254.0.0/16", "link-local addresses"),
+    ("224.0.0.0/4", "multicast addresses"),
+    ("240.0.0.0/4", "240.0.0.0/4, which is reserved"),
+    ("::/128", "the address that names no host"),
+    ("::1/128", "the loopback address"),
+    ("::ffff:0:0/96", "IPv4 addresses written as IPv6"),
+    ("fe80::/10", "link-local addresses"),
+    ("ff00::/8", "multicast addresses"),
+];
+
+/// Why a prefix has addresses where no traffic can go.
+pub(super) fn unusable_net(net: IpNet) -> Option<String> {
+    if let Some(why) = unusable(net.addr()) {
+        return Some(why.to_owned());
+    }
+    let special = SPECIAL.iter().filter_map(|(text, what)| Some((text.parse::<IpNet>().ok()?, what)));
+    let within = |special: &IpNet| special.prefix_len() > net.prefix_len() && net.contains(special);
+    special.filter(|(special, _)| within(special)).map(|(_, what)| format!("contains {what}")).next()
+}
+
+/// Why a prefix is wider than anybody means.
+pub(super) fn too_wide(net: IpNet) -> Option<&'static str> {
+    match net {
+        IpNet::V4(net) if net.prefix_len() < 8 => Some("is wider than a /8"),
+        IpNet::V6(net) if net.prefix_len() < 16 => Some("is wider than a /16"),
+        IpNet::V4(_) | IpNet::V6(_) => None,
+    }
+}
+
 /// What to write instead of an unusable address.
 pub(super) fn instead(address: IpAddr, role: &str) -> String {
     match address {
@@ -33,6 +68,25 @@ pub(super) fn instead(address: IpAddr, role: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_is_usable_when_each_of_its_addresses_is() {
+        for bad in [
+            "169.254.3.0/24",
+            "168.0.0.0/7",
+            "224.0.0.0/24",
+            "0.0.0.0/0",
+            "fe80::/64",
+            "fe00::/8",
+            "::/64",
+            "::/0",
+        ] {
+            assert!(unusable_net(bad.parse().expect(bad)).is_some(), "{bad}");
+        }
+        for good in ["203.0.113.0/28", "10.0.0.0/8", "100::/64", "2001:db8::/32", "192.0.2.1/32"] {
+            assert_eq!(unusable_net(good.parse().expect(good)), None, "{good}");
+        }
+    }
 
     #[test]
     fn only_unicast_addresses_that_others_can_reach_are_usable() {

@@ -16,7 +16,7 @@ use crate::{
         table::{At, Field},
         value::{Kind, Word},
     },
-    model::{BackendName, CheckKind, CheckSpec},
+    model::{BackendName, CheckKind, CheckSpec, Ports, Via},
 };
 
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
@@ -30,7 +30,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn checks(
     list: Vec<At<file::Check>>,
-    ports: &BTreeSet<u16>,
+    ports: &BTreeSet<Ports>,
     report: &mut Report,
 ) -> Vec<Arc<CheckSpec>> {
     let mut names: BTreeMap<Arc<str>, Range<usize>> = BTreeMap::new();
@@ -54,11 +54,12 @@ pub(super) fn checks(
     checks
 }
 
-fn check(at: At<file::Check>, ports: &BTreeSet<u16>, report: &mut Report) -> Option<CheckSpec> {
+fn check(at: At<file::Check>, ports: &BTreeSet<Ports>, report: &mut Report) -> Option<CheckSpec> {
     let file::Check {
         kind,
         name,
         port,
+        via,
         interval,
         timeout,
         jitter,
@@ -106,7 +107,17 @@ fn check(at: At<file::Check>, ports: &BTreeSet<u16>, report: &mut Report) -> Opt
         None => word.word().into(),
         Some(name) => name?.as_str().into(),
     };
-    Some(CheckSpec { name, kind: kind?, port: port?, interval, timeout, jitter_per_mille, rise, fall })
+    Some(CheckSpec {
+        name,
+        kind: kind?,
+        port: port?,
+        via: via.or(Via::default()),
+        interval,
+        timeout,
+        jitter_per_mille,
+        rise,
+        fall,
+    })
 }
 
 fn interval(field: Field<Duration>, kind: Option<Kind>, report: &mut Report) -> Duration {
@@ -164,32 +175,35 @@ fn times(field: Field<u64>, what: &str, report: &mut Report) -> NonZeroU32 {
 }
 
 /// The port of the pool's services; of several, the one the kind is known for.
-fn default_port(kind: Kind, ports: &BTreeSet<u16>, span: Range<usize>, report: &mut Report) -> Option<u16> {
+fn default_port(kind: Kind, ports: &BTreeSet<Ports>, span: Range<usize>, report: &mut Report) -> Option<u16> {
     let usual = match kind {
         Kind::Http => Some(80),
         Kind::Https => Some(443),
         Kind::Tcp | Kind::Idle => None,
     };
-    let mut listed = ports.iter().copied();
-    match (listed.next(), listed.next()) {
-        (Some(only), None) => Some(only),
-        (Some(_), Some(_)) if let Some(usual) = usual.filter(|usual| ports.contains(usual)) => Some(usual),
-        (Some(first), Some(_)) => {
-            let all = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
-            report
-                .error(
-                    span,
-                    format!("which port to check is not clear: the services of this pool have ports {all}"),
-                )
-                .with_help(format!("write `port = {first}`, or another one, in this check"));
-            None
-        }
-        (None, _) if usual.is_some() => usual,
-        (None, _) => {
-            report
-                .error(span, "which port to check is not clear: no service uses this pool")
-                .with_help("write `port = ...` in this check, or a service that uses the pool");
-            None
-        }
+    if let Some(only) = ports.first().filter(|_| ports.len() == 1).and_then(|ports| ports.single()) {
+        return Some(only);
     }
+    if let Some(usual) = usual.filter(|usual| ports.is_empty() || ports.contains(&Ports::One(*usual))) {
+        return Some(usual);
+    }
+    let (why, help) = match ports.first() {
+        None => (
+            "no service uses this pool".to_owned(),
+            "write `port = ...` in this check, or a service that uses the pool".to_owned(),
+        ),
+        Some(first) => {
+            let all = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let example = match first {
+                Ports::One(port) | Ports::Range(port, _) => *port,
+                Ports::All => usual.unwrap_or(80),
+            };
+            (
+                format!("the services of this pool have ports {all}"),
+                format!("write `port = {example}`, or another one, in this check"),
+            )
+        }
+    };
+    report.error(span, format!("which port to check is not clear: {why}")).with_help(help);
+    None
 }

@@ -5,7 +5,9 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::number32;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::{address, cross::Places, number32};
 use crate::{
     config::{
         file,
@@ -13,15 +15,17 @@ use crate::{
         secret::{self, SecretError},
         table::{At, Field},
     },
-    model::{Global, Limits, XdpMode},
+    model::{Global, Limits, Net, Tunnel, XdpMode, global::ICMP_RATE},
 };
 
 /// The kernel's IFNAMSIZ without the closing zero.
 const MAX_INTERFACE: usize = 15;
 /// The kernel's `sun_path` without the closing zero.
 const MAX_SOCKET_PATH: usize = 107;
+/// More answers a second than this would be a flood of our own making.
+const MAX_ICMP_RATE: u32 = 1_000_000;
 
-pub(super) fn global(file: file::Global, report: &mut Report) -> Global {
+pub(super) fn global(file: file::Global, places: &mut Places, report: &mut Report) -> Global {
     let file::Global {
         interfaces,
         xdp_mode,
@@ -32,6 +36,8 @@ pub(super) fn global(file: file::Global, report: &mut Report) -> Global {
         state_dir,
         bpf_dir,
         pybal_metrics,
+        icmp_rate,
+        tunnel,
         limits,
     } = file;
     Global {
@@ -44,6 +50,8 @@ pub(super) fn global(file: file::Global, report: &mut Report) -> Global {
         state_dir: path(state_dir, "/var/lib/lbd", report),
         bpf_dir: self::bpf_dir(bpf_dir, report),
         pybal_metrics: pybal_metrics.or(false),
+        icmp_rate: number32(icmp_rate, 0..=MAX_ICMP_RATE, ICMP_RATE, "`icmp_rate`", report),
+        tunnel: self::tunnel(tunnel.or(file::Tunnel::default()), places, report),
         limits: self::limits(limits.or(file::Limits::default()), report),
     }
 }
@@ -211,8 +219,58 @@ pub(super) fn absolute(at: &At<String>, report: &mut Report) -> Option<PathBuf> 
     Some(PathBuf::from(&at.value))
 }
 
+fn tunnel(file: file::Tunnel, places: &mut Places, report: &mut Report) -> Tunnel {
+    let file::Tunnel { source4, source6 } = file;
+    Tunnel {
+        source4: source(source4, "IPv4", "source6", four, places, report),
+        source6: source(source6, "IPv6", "source4", six, places, report),
+    }
+}
+
+fn four(net: IpNet) -> Option<Ipv4Net> {
+    match net {
+        IpNet::V4(net) => Some(net),
+        IpNet::V6(_) => None,
+    }
+}
+
+fn six(net: IpNet) -> Option<Ipv6Net> {
+    match net {
+        IpNet::V4(_) => None,
+        IpNet::V6(net) => Some(net),
+    }
+}
+
+fn source<T>(
+    field: Field<Net>,
+    family: &str,
+    other: &str,
+    of_family: impl Fn(IpNet) -> Option<T>,
+    places: &mut Places,
+    report: &mut Report,
+) -> Option<T> {
+    let at = field.given()?;
+    let net = of_family(at.value.0);
+    if net.is_none() {
+        report
+            .error(at.span, format!("{} is not {family}", at.value))
+            .with_help(format!("write it as `{other}`"));
+    } else if let Some(why) = address::unusable_net(at.value.0) {
+        report
+            .error(at.span, format!("{} {why} and cannot be a tunnel's source", at.value))
+            .with_help(address::instead(at.value.0.addr(), "the outer source address of tunnelled packets"));
+    } else if let Some(why) = address::too_wide(at.value.0) {
+        report.error(at.span, format!("{} {why}: too much to send from", at.value)).with_help(
+            "16 host bits spread flows over any number of queues: `\"172.16.0.0/16\"`, `\"100::/112\"`",
+        );
+    } else {
+        places.tunnel_source(at.value, at.span);
+    }
+    net
+}
+
 fn limits(file: file::Limits, report: &mut Report) -> Limits {
-    let file::Limits { services, backends, pools, slots, pins } = file;
+    let file::Limits { services, backends, pools, slots, pins, flows, sources, prefixes } = file;
     let default = Limits::default();
     Limits {
         services: number32(services, 1..=65_535, default.services, "`limits.services`", report),
@@ -220,5 +278,8 @@ fn limits(file: file::Limits, report: &mut Report) -> Limits {
         pools: number32(pools, 1..=65_535, default.pools, "`limits.pools`", report),
         slots: number32(slots, 64..=1 << 28, default.slots, "`limits.slots`", report),
         pins: number32(pins, 1_024..=1 << 28, default.pins, "`limits.pins`", report),
+        flows: number32(flows, 1_024..=1 << 28, default.flows, "`limits.flows`", report),
+        sources: number32(sources, 1_024..=1 << 24, default.sources, "`limits.sources`", report),
+        prefixes: number32(prefixes, 1..=1 << 24, default.prefixes, "`limits.prefixes`", report),
     }
 }

@@ -1,22 +1,23 @@
-//! `[pools.NAME]` and its backends.
+//! `[pools.NAME]`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
     ops::Range,
     sync::Arc,
 };
 
-use super::{address, check, cross::Places, name, number, share};
+use super::{backend, check, cross::Places, number, share};
 use crate::{
     config::{
         file,
         prime::{is_prime, neighbours},
         problem::Report,
-        table::{At, Field, Named},
+        table::{Field, Named},
         value::ThresholdBy,
     },
-    model::{Backend, BackendName, Combine, Pool, PoolName, Pooled, Threshold, Weight},
+    model::{
+        Backend, BackendName, Combine, GUE_PORT, Method, Outliers, Pool, PoolName, Pooled, Ports, Threshold,
+    },
 };
 
 /// Size of a pool's table that suits some hundred backends.
@@ -30,7 +31,7 @@ pub(super) fn pool(
     name: PoolName,
     span: &Range<usize>,
     file: file::Pool,
-    ports: &BTreeSet<u16>,
+    ports: &BTreeSet<Ports>,
     places: &mut Places,
     report: &mut Report,
 ) -> Pool {
@@ -41,6 +42,9 @@ pub(super) fn pool(
         optimistic,
         allow_empty,
         slots,
+        method,
+        gue_port,
+        outliers,
         checks,
         backends,
     } = file;
@@ -50,7 +54,20 @@ pub(super) fn pool(
     let default = Threshold::default();
     let written = backends.or(Named::default());
     let written_backends = written.0.len();
-    let backends = self::backends(&name, written, places, report);
+    let gue_span = gue_port.span();
+    let usual = backend::Usual {
+        method: method.or(Method::default()),
+        gue_port: backend::gue_port(gue_port, GUE_PORT, report),
+    };
+    let backends = backend::backends(&name, written, usual, places, report);
+    if let Some(span) = gue_span
+        && written_backends == backends.len()
+        && backends.values().all(|backend| backend.method != Method::Gue)
+    {
+        report
+            .warning(span, "`gue_port` means nothing: no backend of the pool has `method = \"gue\"`")
+            .with_help("write `method = \"gue\"` beside it, or remove it");
+    }
     if !allow_empty && !backends_unreadable {
         serves_somebody(span, written_backends, &backends, report);
     }
@@ -69,6 +86,7 @@ pub(super) fn pool(
             by_weight: threshold_by.or(ThresholdBy::Count) == ThresholdBy::Weight,
         },
         checks: check::checks(checks.or(Vec::new()), ports, report),
+        outliers: self::outliers(outliers),
         combine: combine.or(Combine::default()),
         optimistic: optimistic.or(false),
         allow_empty,
@@ -78,65 +96,9 @@ pub(super) fn pool(
     }
 }
 
-fn backends(
-    pool: &PoolName,
-    written: Named<file::Backend>,
-    places: &mut Places,
-    report: &mut Report,
-) -> BTreeMap<BackendName, Arc<Backend>> {
-    let mut backends = BTreeMap::new();
-    let mut addresses: BTreeMap<IpAddr, (BackendName, Range<usize>)> = BTreeMap::new();
-    for (at, backend) in written.0 {
-        let (Some(name), Some(backend)) = (name::<BackendName>(&at.value, &at.span, report), backend.given())
-        else {
-            continue;
-        };
-        let file::Backend { address, weight, pooled } = backend.value;
-        let weight = weight_of(weight, report);
-        let Some(address) = address.given() else { continue };
-        usable(&address, report);
-        if let Some((first, span)) = addresses.get(&address.value) {
-            report
-                .error(address.span, format!("{} is the address of `{first}` too", address.value))
-                .with_also(span.clone(), "first here")
-                .with_help(format!(
-                    "give `{name}` its own address, or remove it; for a larger share raise `weight`"
-                ));
-            continue;
-        }
-        addresses.insert(address.value, (name.clone(), address.span.clone()));
-        places.backend(pool, &name, &address);
-        let backend = Backend {
-            name: name.clone(),
-            address: address.value,
-            weight,
-            pooled: pooled.or(Pooled::default()),
-        };
-        backends.insert(name, Arc::new(backend));
-    }
-    backends
-}
-
-fn usable(address: &At<IpAddr>, report: &mut Report) {
-    if address.value.is_loopback() {
-        // Checks work there, so a trial on one host does: said, not refused.
-        report
-            .warning(
-                address.span.clone(),
-                format!("{} is a loopback address: no packet can be forwarded there", address.value),
-            )
-            .with_help("write the backend's address on the network that it shares with this host");
-    } else if let Some(why) = address::unusable(address.value) {
-        report
-            .error(address.span.clone(), format!("{} {why} and cannot be a backend's", address.value))
-            .with_help(address::instead(address.value, "the backend's own address"));
-    }
-}
-
-fn weight_of(field: Field<u64>, report: &mut Report) -> Weight {
-    let default = Weight::default();
-    let weight = number(field, 0..=u64::from(Weight::MAX), u64::from(default.get()), "a weight", report);
-    u32::try_from(weight).ok().and_then(|weight| Weight::try_from(weight).ok()).unwrap_or(default)
+fn outliers(field: Field<file::Outliers>) -> Outliers {
+    let file::Outliers { lower_weight } = field.or(file::Outliers::default());
+    Outliers { lower_weight: lower_weight.or(Outliers::default().lower_weight) }
 }
 
 /// Refuses a pool that can send traffic nowhere: a list edit must not do what failures may not.

@@ -1,23 +1,17 @@
-//! `[services.NAME]`.
+//! `[services.NAME]`: who reaches it, and by whom it is served. What it does with flows: [`super::rules`].
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::collections::BTreeSet;
 
-use super::{address, cross::Places, number};
+use super::{address, cross::Places, rules};
 use crate::{
     config::{
-        duration, file,
+        file,
         nearest::nearest,
         problem::Report,
         table::{At, Field, shorten},
     },
-    model::{PoolName, Protocol, Service, ServiceName, UdpClass},
+    model::{Endpoint, Net, PoolName, Protocols, Service, ServiceName, UdpClass},
 };
-
-/// A pin's age has 16 bits of about a second each: beyond a few hours old and new could not be told apart.
-const MAX_IDLE: Duration = Duration::from_hours(4);
-/// Ages of pins and transitions are compared in 16 bits of about a second.
-const MAX_DRAIN: Duration = Duration::from_hours(8);
-const MIN_TIME: Duration = Duration::from_secs(1);
 
 /// None when something without a default is missing or bad; that is reported.
 pub(super) fn service(
@@ -27,57 +21,102 @@ pub(super) fn service(
     places: &mut Places,
     report: &mut Report,
 ) -> Option<Service> {
-    let file::Service { vips, port, protocol, pool, udp_class, idle, drain_timeout } = file;
-    if let (Field::Given(class), Protocol::Tcp) = (&udp_class, protocol_of(&protocol)) {
+    let file::Service {
+        vips,
+        port,
+        protocol,
+        pool,
+        udp_class,
+        scheduler,
+        hash,
+        tracking,
+        idle,
+        drain_timeout,
+        persistence,
+        persistence_prefix4,
+        persistence_prefix6,
+        block,
+        allow,
+        max_new_per_second,
+        quic_server_id,
+    } = file;
+    if let (Field::Given(class), Protocols::Tcp) = (&udp_class, protocols_of(&protocol)) {
         report
             .error(class.span.clone(), "`udp_class` means nothing for a TCP service")
             .with_help("remove it, or write `protocol = \"udp\"`");
     }
-    let protocol = protocol.or(Protocol::Tcp);
-    let port_is_good = matches!(port, Field::Given(_));
-    // 0 stands for a bad port; nothing uses it, as the whole file is refused then.
-    let port = number(port, 1..=65_535, 0, "a port", report) as u16;
+    let class_is_bad = matches!(udp_class, Field::Bad);
+    let udp_class = udp_class.or(UdpClass::default());
+    let protocols = protocol.or(Protocols::default());
+    let ports = port.given().map(|at| at.value);
+    let quic_span = quic_server_id.span();
+    let rules = rules::rules(
+        rules::Written {
+            scheduler,
+            hash,
+            tracking,
+            idle,
+            drain_timeout,
+            persistence,
+            persistence_prefix4,
+            persistence_prefix6,
+            block,
+            allow,
+            max_new_per_second,
+            // Nobody knows whether a class that could not be read is the right one.
+            quic_server_id: if class_is_bad { Field::Absent } else { quic_server_id },
+        },
+        ports,
+        udp_class,
+        places,
+        report,
+    );
     let vips = vips.given().map(|list| self::vips(list, report));
     let pool = pool.given().and_then(|at| self::pool(&at, pools, report));
-    let idle = time(idle, Duration::from_mins(5), MAX_IDLE, "`idle`", report);
-    let drain_timeout = time(drain_timeout, Duration::from_hours(1), MAX_DRAIN, "`drain_timeout`", report);
-    let vips = vips?;
-    if port_is_good && port > 0 {
-        for vip in &vips {
-            places.vip(&name, vip, port, protocol, report);
+    if let (Some(span), Some(pool), Some(id)) = (quic_span, &pool, rules.quic_id) {
+        places.quic(&name, span, pool, id);
+    }
+    let (vips, ports) = (vips?, ports?);
+    for vip in &vips {
+        for protocol in protocols.list() {
+            let endpoint = Endpoint { net: vip.value.0, ports, protocol: *protocol };
+            places.endpoint(&name, endpoint, &vip.span, report);
         }
     }
     Some(Service {
         name,
-        vips: vips.into_iter().map(|at| at.value).collect(),
-        port,
-        protocol,
+        vips: vips.into_iter().map(|at| at.value.0).collect(),
+        ports,
+        protocols: protocols.list().to_vec(),
         pool: pool?,
-        udp_class: udp_class.or(UdpClass::default()),
-        idle,
-        drain_timeout,
+        udp_class,
+        rules,
     })
 }
 
-fn protocol_of(field: &Field<Protocol>) -> Protocol {
+fn protocols_of(field: &Field<Protocols>) -> Protocols {
     match field {
-        Field::Absent => Protocol::Tcp,
+        Field::Absent => Protocols::default(),
         Field::Given(at) => at.value,
         // Nobody knows what was meant; UDP draws no second complaint.
-        Field::Bad => Protocol::Udp,
+        Field::Bad => Protocols::Udp,
     }
 }
 
-fn vips(list: At<Vec<At<IpAddr>>>, report: &mut Report) -> Vec<At<IpAddr>> {
+fn vips(list: At<Vec<At<Net>>>, report: &mut Report) -> Vec<At<Net>> {
     if list.value.is_empty() {
         report.error(list.span, "a service needs an address").with_help("`vips = [\"192.0.2.1\"]`");
     }
-    let mut seen: Vec<At<IpAddr>> = Vec::new();
+    let mut seen: Vec<At<Net>> = Vec::new();
     for at in list.value {
-        if let Some(why) = address::unusable(at.value) {
+        if let Some(why) = address::unusable_net(at.value.0) {
             report
                 .error(at.span, format!("{} {why} and cannot be a VIP", at.value))
-                .with_help(address::instead(at.value, "the address that clients connect to"));
+                .with_help(address::instead(at.value.0.addr(), "the address that clients connect to"));
+        } else if let Some(why) = address::too_wide(at.value.0) {
+            report
+                .error(at.span, format!("{} {why}: that is no VIP", at.value))
+                .with_help("write the addresses that clients connect to, or a longer prefix");
         } else if let Some(first) = seen.iter().find(|first| first.value == at.value) {
             report
                 .error(at.span, format!("{} is written twice", at.value))
@@ -101,22 +140,4 @@ fn pool(at: &At<String>, pools: &BTreeSet<String>, report: &mut Report) -> Optio
     );
     report.error(at.span.clone(), format!("there is no pool `{}`", shorten(&at.value))).with_help(help);
     None
-}
-
-/// A length of time of a service, or the default.
-fn time(
-    field: Field<Duration>,
-    default: Duration,
-    max: Duration,
-    what: &str,
-    report: &mut Report,
-) -> Duration {
-    let Some(at) = field.given() else { return default };
-    if (MIN_TIME..=max).contains(&at.value) {
-        return at.value;
-    }
-    report.error(at.span, format!("{} is out of range for {what}", duration::format(at.value))).with_help(
-        format!("write a time from `\"{}\"` to `\"{}\"`", duration::format(MIN_TIME), duration::format(max)),
-    );
-    default
 }

@@ -242,6 +242,9 @@ proptest! {
     #[test]
     fn whatever_happens_a_service_that_serves_goes_on_serving(first in vec(shape(), 1..=2), steps in vec(step(), 1..80)) {
         let found = |name: &str| AdoptedBackend {
+                method: Method::Dr,
+                gue_port: GUE_PORT,
+                server_id: None,
             address: address(name),
             weight: Weight::default(),
             disposition: Disposition::Serving,

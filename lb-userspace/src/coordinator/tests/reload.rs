@@ -13,7 +13,13 @@ fn what_did_not_change_keeps_age_health_and_place_in_the_order_of_failures() {
     let mut edited = pool("text", &["b1", "b2", "b3", "b4", "b5"]);
     edited.slots = 509;
     let changes = world.reload(config(vec![edited])).unwrap();
-    assert_eq!(changes, ["changed settings of pool text", "pool text: New enabled server b5, weight 10"]);
+    assert_eq!(
+        changes,
+        [
+            "~ pool text slots: 251 -> 509",
+            "+ backend text/b5 { address = \"10.0.0.5\", weight = 10, pooled = \"yes\", method = \"dr\" }"
+        ]
+    );
     for backend in ["b1", "b2", "b3", "b4"] {
         let (old, new) = (&before.backends[backend], world.view(backend));
         assert_eq!((old.since, old.up, old.disposition), (new.since, new.up, new.disposition), "{backend}");
@@ -164,7 +170,7 @@ fn a_preview_says_the_same_and_changes_nothing() {
     let desired = world.desired();
     let good = Arc::new(config(vec![pool("text", &["b1"])]));
     let bad = Arc::new(config(vec![pool("text", &[])]));
-    assert_eq!(world.state.preview(&good, world.now).unwrap(), ["pool text: removed server b2"]);
+    assert_eq!(world.state.preview(&good, world.now).unwrap(), ["- backend text/b2"]);
     assert!(world.state.preview(&bad, world.now).is_err());
     assert_eq!(world.desired(), desired);
     assert_eq!(world.snapshot().reloads, (0, 0));
@@ -176,5 +182,5 @@ fn what_takes_effect_only_at_a_restart_is_said() {
     let mut edited = config(vec![pool("text", &["b1"])]);
     edited.global.interfaces.push("eth1".into());
     let changes = world.reload(edited).unwrap();
-    assert_eq!(changes, ["`lbd.interfaces` changed: takes effect when lbd is restarted"]);
+    assert_eq!(changes, ["~ lbd interfaces: [\"eth0\"] -> [\"eth0\", \"eth1\"] (needs a restart)"]);
 }

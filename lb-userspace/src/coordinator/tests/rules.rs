@@ -1,6 +1,7 @@
 //! Health, neighbours, restart, and what the data plane is told.
 
 use super::*;
+use crate::model::Scheduler;
 
 #[test]
 fn a_failure_beyond_the_threshold_is_held_counted_once_and_said_in_pybals_words() {
@@ -182,13 +183,14 @@ fn a_verdict_that_is_known_already_serves_a_second_pool_at_once() {
 #[test]
 fn the_data_plane_is_told_services_pools_and_weights() {
     let mut config = config(vec![pool("text", &["b1"])]);
-    let other = Service { port: 443, idle: Duration::from_mins(15), ..service("text-tls", "text") };
+    let rules = Rules { idle: Duration::from_mins(15), ..Rules::default() };
+    let other = Service { ports: Ports::One(443), rules, ..service("text-tls", "text") };
     config.services.insert(other.name.clone(), Arc::new(other));
     let mut world = World::empty(Overrides::default(), Adopted::new());
     world.reload(config).unwrap();
     let desired = world.desired();
     assert_eq!(desired.revision, 1);
-    assert_eq!(desired.services["text-tls"].endpoints[0].port, 443);
+    assert_eq!(desired.services["text-tls"].endpoints[0].ports, Ports::One(443));
     assert_eq!(desired.pools["text"].idle, Duration::from_mins(15), "the longest of its services");
     assert_eq!(desired.pools["text"].slots, 251);
     assert_eq!(desired.pools["text"].backends["b1"].weight, Weight::default());
@@ -198,4 +200,50 @@ fn the_data_plane_is_told_services_pools_and_weights() {
     let status = crate::datapath::Status { revision: 1, ..Default::default() };
     world.apply(Event::Datapath(Arc::new(status)));
     assert!(world.snapshot().ready);
+}
+
+#[test]
+fn the_data_plane_gets_every_rule_and_method_of_the_file() {
+    let mut text = pool("text", &["b1", "b2"]);
+    edit(&mut text, "b2", |backend| {
+        backend.method = Method::Gue;
+        backend.gue_port = 6081;
+        backend.server_id = Some(7);
+    });
+    let mut wanted = config(vec![text]);
+    wanted.global.tunnel.source4 = Some("172.16.0.0/16".parse().unwrap());
+    wanted.global.icmp_rate = 5;
+    let rules = Rules {
+        scheduler: Scheduler::Wlc,
+        block: vec!["192.0.2.0/24".parse().unwrap()],
+        max_new_per_second: Some(9),
+        ..Rules::default()
+    };
+    let text = wanted.services.values_mut().next().map(Arc::make_mut).unwrap();
+    text.vips = vec!["203.0.113.0/28".parse().unwrap()];
+    text.ports = Ports::Range(8000, 8099);
+    text.protocols = vec![Protocol::Tcp, Protocol::Udp];
+    text.rules = rules.clone();
+    let mut world = World::empty(Overrides::default(), Adopted::new());
+    world.reload(wanted.clone()).unwrap();
+    let desired = world.desired();
+    assert_eq!((desired.tunnel, desired.icmp_rate), (wanted.global.tunnel, 5));
+    let service = &desired.services["text"];
+    assert_eq!(service.rules, rules);
+    let endpoints: Vec<String> = service.endpoints.iter().map(ToString::to_string).collect();
+    assert_eq!(endpoints, ["203.0.113.0/28:8000-8099/tcp", "203.0.113.0/28:8000-8099/udp"]);
+    let of = |name: &str| {
+        let backend = desired.pools["text"].backends[name];
+        (backend.method, backend.gue_port, backend.server_id)
+    };
+    assert_eq!(of("b1"), (Method::Dr, GUE_PORT, None));
+    assert_eq!(of("b2"), (Method::Gue, 6081, Some(7)));
+
+    // Both are changed by a reload.
+    wanted.global.tunnel.source4 = None;
+    wanted.global.icmp_rate = 6;
+    world.reload(wanted).unwrap();
+    let reloaded = world.desired();
+    assert_eq!((reloaded.tunnel, reloaded.icmp_rate), (Tunnel::default(), 6));
+    assert!(reloaded.revision > desired.revision);
 }

@@ -45,7 +45,7 @@ pub(super) fn value(service: u16, pool: u16, class: UdpClass) -> ServiceRef {
         pool,
         flags: match class {
             UdpClass::Dns => 0,
-            UdpClass::Flow => lb_common::service::UDP_FLOW,
+            UdpClass::Flow | UdpClass::Quic => lb_common::service::UDP_FLOW,
         },
     }
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     datapath::{DesiredBackend, DesiredPool, DesiredService, digest, digest::mix},
-    model::{BackendName, Disposition, Mac, NextHop, Protocol, UdpClass, Vip},
+    model::{BackendName, Disposition, GUE_PORT, Mac, Method, NextHop, Protocol, Rules, UdpClass, Vip},
 };
 
 mod adoption;
@@ -22,7 +22,7 @@ fn settings() -> Settings {
 }
 
 fn small() -> Limits {
-    Limits { services: 16, backends: 30, pools: 4, slots: 4096, pins: 65_536 }
+    Limits { services: 16, backends: 30, pools: 4, slots: 4096, pins: 65_536, ..Limits::default() }
 }
 
 fn bank() -> Rc<Bank> {
@@ -49,6 +49,9 @@ fn backend(n: u8) -> DesiredBackend {
             vlan: 0,
             mtu: 1500,
         }),
+        method: Method::Dr,
+        gue_port: GUE_PORT,
+        server_id: None,
     }
 }
 
@@ -66,11 +69,12 @@ fn pool(slots: u32, backends: std::ops::Range<u8>) -> DesiredPool {
 }
 
 fn service(pool: &str, port: u16) -> DesiredService {
-    let vip = |addr: &str| Vip { addr: addr.parse().unwrap(), port, protocol: Protocol::Tcp };
+    let vip = |addr: &str| Vip { addr: addr.parse().unwrap(), port, protocol: Protocol::Tcp }.into();
     DesiredService {
         endpoints: vec![vip("203.0.113.10"), vip("2001:db8::10")],
         pool: pool_name(pool),
         udp_class: UdpClass::Dns,
+        rules: Rules::default(),
     }
 }
 
