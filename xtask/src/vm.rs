@@ -125,10 +125,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let work = Guests { qemu, artifacts, cache, verbose: options.verbose };
     let mut report = Report::default();
     for kernel in &kernels {
-        let modules = Modules::of(&kernel.modules)?;
         for story in stories {
             println!("vm: {} {}", kernel.release, story.name());
-            let row = work.tell(kernel, &modules, *story)?;
+            let row = work.tell(kernel, *story).unwrap_or_else(|error| Row::broken(kernel, *story, &error));
             println!("{row}");
             report.add(row);
         }
@@ -149,7 +148,8 @@ struct Guests {
 }
 
 impl Guests {
-    fn tell(&self, kernel: &Kernel, modules: &Modules, story: Story) -> Result<Row> {
+    fn tell(&self, kernel: &Kernel, story: Story) -> Result<Row> {
+        let modules = Modules::of(&kernel.modules)?;
         let mut archive = Archive::new();
         for (number, (name, content)) in modules.with_dependencies(story.modules())?.into_iter().enumerate() {
             archive.file(&format!("{}/{number:03}-{name}.ko", guest::MODULES), 0o644, &content);

@@ -3,6 +3,7 @@
 
 use std::{
     cell::Cell,
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -57,7 +58,7 @@ impl Apt {
         let mut text = String::new();
         for (mirror, suites) in [(&mirrors.main, &suites[..]), (&mirrors.security, &SECURITY_SUITES)] {
             for suite in suites {
-                text.push_str(&format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n"));
+                _ = writeln!(text, "deb [signed-by={KEYRING}] {mirror} {suite} main");
             }
         }
         fs::write(self.dir.join("sources.list"), text).context("sources.list")?;

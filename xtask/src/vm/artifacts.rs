@@ -1,7 +1,7 @@
 //! What of this repository goes into a guest, and the programs of this machine that it needs there.
 
 use std::{
-    env,
+    env, fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::Stdio,
@@ -22,9 +22,15 @@ const BUILT: [&str; 4] = ["lbd", "lbctl", "packets", "kernel"];
 /// Of this machine.
 const TOOLS: [&str; 7] = ["ip", "bridge", "tc", "ethtool", "cat", "grep", "sed"];
 
-/// Programs by the name they have in the guest.
+/// The repository's script that sets a backend's tunnels up.
+const TUNNEL_SETUP: &str = "deploy/backend/lbd-tunnel-setup";
+
 #[derive(Debug)]
-pub(super) struct Artifacts(Vec<(&'static str, PathBuf)>);
+pub(super) struct Artifacts {
+    /// By the name they have in the guest.
+    programs: Vec<(&'static str, PathBuf)>,
+    tunnel_setup: PathBuf,
+}
 
 impl Artifacts {
     /// Builds what is not built.
@@ -59,18 +65,20 @@ impl Artifacts {
             let (_, path) = one.with_context(|| format!("cargo named no `{name}`"))?;
             Ok((*name, path.clone()))
         });
-        Ok(Self(built.collect::<Result<_>>()?))
+        Ok(Self { programs: built.collect::<Result<_>>()?, tunnel_setup: workspace.root.join(TUNNEL_SETUP) })
     }
 
     /// Puts everything in its place.
     pub(super) fn put(&self, archive: &mut Archive) -> Result<()> {
         archive.program(&env::current_exe()?, "init")?;
-        for (name, path) in &self.0 {
+        for (name, path) in &self.programs {
             archive.program(path, &format!("{BIN}/{name}"))?;
         }
         for tool in TOOLS {
             archive.program(&find(tool)?, &format!("usr/bin/{tool}"))?;
         }
+        let script = fs::read(&self.tunnel_setup).with_context(|| self.tunnel_setup.display().to_string())?;
+        archive.file(&format!("{BIN}/lbd-tunnel-setup"), 0o755, &script);
         // `ip` and the C library look names up there.
         archive.file("etc/passwd", 0o644, b"root:x:0:0::/:/usr/bin/sh\n");
         archive.file("etc/group", 0o644, b"root:x:0:\n");

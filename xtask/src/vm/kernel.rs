@@ -56,7 +56,7 @@ impl Kernel {
             println!("vm: fetching {package}");
             let mut wanted = vec![package.clone()];
             // Newer ones come in parts.
-            let parts = ["linux-binary-", "linux-modules-"];
+            let parts = ["linux-base-", "linux-binary-", "linux-modules-"];
             let depends = apt.dependencies(package)?;
             wanted.extend(depends.into_iter().filter(|name| parts.iter().any(|part| name.starts_with(part))));
             match apt.unpack(&wanted, &to) {

@@ -119,7 +119,7 @@ mod tests {
     fn dependencies_are_read_from_modinfo() {
         let module = b"\x7fELF\0license=GPL\0depends=tunnel4,ip-tunnel\0name=ipip\0";
         assert_eq!(depends(module), ["tunnel4", "ip_tunnel"]);
-        assert_eq!(depends(b"\0depends=\0name=veth\0"), [String::new(); 0]);
+        assert!(depends(b"\0depends=\0name=veth\0").is_empty());
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(super) struct Row {
     tests: Tally,
     notes: Vec<String>,
     last_words: Vec<String>,
-    log: PathBuf,
+    log: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +84,21 @@ impl Row {
             tests,
             notes: notes.collect(),
             last_words: last.to_vec(),
-            log: log.to_owned(),
+            log: Some(log.to_owned()),
+        }
+    }
+
+    /// One whose guest could not be started.
+    pub(super) fn broken(kernel: &Kernel, story: Story, error: &anyhow::Error) -> Self {
+        Self {
+            release: kernel.release.clone(),
+            story,
+            took: Duration::ZERO,
+            verdict: Verdict::NoAnswer,
+            tests: Tally::default(),
+            notes: vec![format!("{error:#}")],
+            last_words: Vec::new(),
+            log: None,
         }
     }
 }
@@ -102,7 +116,9 @@ impl fmt::Display for Row {
         if self.verdict.is_good() {
             return Ok(());
         }
-        write!(f, "\n    whole output: {} (the kernel's: .console)", self.log.display())?;
+        if let Some(log) = &self.log {
+            write!(f, "\n    whole output: {} (the kernel's: .console)", log.display())?;
+        }
         for line in &self.last_words {
             write!(f, "\n    | {line}")?;
         }

@@ -120,7 +120,9 @@ pub(super) fn last_words() -> String {
 fn configuration(interfaces: &[&str], backends: &[Backend<'_>]) -> String {
     let interfaces = interfaces.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
     let vips = VIPS.map(|vip| format!("\"{vip}\"")).join(", ");
-    let backends: String = backends.iter().map(|(name, table)| format!("{name} = {{ {table} }}\n")).collect();
+    let backends: Vec<String> =
+        backends.iter().map(|(name, table)| format!("{name} = {{ {table} }}")).collect();
+    let backends = backends.join("\n");
     format!(
         "[lbd]\ninterfaces = [{interfaces}]\nsocket = \"{DIR}/lbd.sock\"\nstate_dir = \"{DIR}/state\"\n\
          bpf_dir = \"{BPF}/lbd\"\nhttp = []\n\
@@ -129,6 +131,6 @@ fn configuration(interfaces: &[&str], backends: &[Backend<'_>]) -> String {
          [pools.web]\nslots = 251\n\n\
          [[pools.web.checks]]\nkind = \"http\"\nport = 80\nurl = \"http://guest/\"\n\
          interval = \"2s\"\ntimeout = \"2s\"\nfall = 3\nrise = 1\n\n\
-         [pools.web.backends]\n{backends}"
+         [pools.web.backends]\n{backends}\n"
     )
 }
