@@ -16,6 +16,7 @@
 //! | [`pin`] | flows that must not follow their slot |
 //! | [`counter`], [`reason`] | what is counted |
 //! | [`knobs`] | constants that the loader sets once |
+//! | [`decap`] | what the decapsulator of receiving hosts and its loader share |
 //! | [`explain`] | what the dry-run program reports about one frame |
 //! | [`harness`] | what the benchmark and its kernel half share |
 //! | [`names`] | program and map names |
@@ -28,6 +29,7 @@ mod abi;
 
 pub mod backend;
 pub mod counter;
+pub mod decap;
 pub mod explain;
 pub mod flow;
 pub mod frame;

@@ -23,9 +23,13 @@ use lb_common::{
 };
 use zerocopy::IntoBytes;
 
+<<<<<<< HEAD
 use super::{
     Error, clock::Clock, digest, kernel, kernel_check, region::Region, schedule::MAX_TURNS, tables::Settings,
 };
+=======
+use super::{Error, clock::Clock, digest, kernel, region::Region, schedule::MAX_TURNS, tables::Settings};
+>>>>>>> 029d4b3f162c9aaa4683dd36ff4bd3269671ab6a
 use crate::model::Limits;
 
 /// The object, built by the build script; empty when this binary was built without an eBPF toolchain.
@@ -219,7 +223,9 @@ impl Object {
             pools: of(names::POOLS),
             slots: of(names::SLOTS) * SLOTS_PER_LINE,
             pins: of(names::PROTECTED) * WAYS as u32,
-            ..Limits::default()
+            flows: of(names::FLOWS) * WAYS as u32,
+            sources: of(names::SOURCES) * WAYS as u32,
+            prefixes: of(names::ACCESS4),
         }
     }
 
