@@ -23,13 +23,7 @@ use lb_common::{
 };
 use zerocopy::IntoBytes;
 
-<<<<<<< HEAD
-use super::{
-    Error, clock::Clock, digest, kernel, kernel_check, region::Region, schedule::MAX_TURNS, tables::Settings,
-};
-=======
 use super::{Error, clock::Clock, digest, kernel, region::Region, schedule::MAX_TURNS, tables::Settings};
->>>>>>> 029d4b3f162c9aaa4683dd36ff4bd3269671ab6a
 use crate::model::Limits;
 
 /// The object, built by the build script; empty when this binary was built without an eBPF toolchain.
@@ -119,7 +113,7 @@ impl Object {
                 ),
             ));
         }
-        kernel_check::check(OBJECT)?;
+        super::kernel_check::check(OBJECT)?;
         let mut sizes = sizes(limits);
         let mut found = 0;
         if let Some(dir) = pins {
