@@ -123,6 +123,7 @@ impl Object {
                 ),
             ));
         }
+        super::kernel_check::check(OBJECT)?;
         let mut sizes = sizes(limits);
         let mut found = 0;
         if let Some(dir) = pins {
