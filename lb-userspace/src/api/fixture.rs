@@ -206,7 +206,12 @@ pub(crate) fn kernel() -> Status {
                 },
             ),
         ]),
-        attachments: vec![Attachment { interface: "eth0".into(), mode: "native", driver: "ixgbe".into() }],
+        attachments: vec![Attachment {
+            interface: "eth0".into(),
+            mode: "native",
+            driver: "ixgbe".into(),
+            frags: false,
+        }],
         drift_repaired: 0,
         problem: None,
     }
