@@ -4,7 +4,6 @@ mod bond;
 mod daemon;
 mod http;
 mod net;
-mod packets;
 mod tunnels;
 mod vlan;
 
@@ -36,6 +35,9 @@ pub(super) const REFUSED: i32 = 3;
 pub(super) const MODULES: &str = "/modules";
 /// Where it has what the repository builds.
 pub(super) const BIN: &str = "/lbd";
+
+/// For tests with random frames: how many, as each takes ten times as long as on a real machine.
+const RANDOM_FRAMES: &str = "2000";
 
 /// The second serial line.
 const TERMINAL: &str = "/dev/ttyS1";
@@ -98,7 +100,7 @@ fn told(story: Story) -> Result<Told> {
         return Ok(Told::Refused(why));
     }
     match story {
-        Story::Packets => packets::tell(),
+        Story::Packets => run_test("packets"),
         Story::Vlan => vlan::tell(),
         Story::Bond => bond::tell(),
         Story::Tunnels => tunnels::tell(),
@@ -174,6 +176,20 @@ fn play(story: Story) -> Result<i32> {
         .status()
         .context("starting the story")?;
     status.code().with_context(|| format!("the story ended by {status}"))
+}
+
+/// Runs an integration test to its end.
+fn run_test(name: &str) -> Result<()> {
+    let status = Command::new(Path::new(BIN).join(name))
+        // There is one processor, and so bounds on time are easier held.
+        .arg("--test-threads=1")
+        .env("LB_RANDOM_FRAMES", RANDOM_FRAMES)
+        .status()
+        .with_context(|| format!("starting the test {name}"))?;
+    if !status.success() {
+        bail!("the test {name} ended with {status}");
+    }
+    Ok(())
 }
 
 /// Asks the product whether this kernel can run it; the answer is a sentence if not.
