@@ -106,8 +106,8 @@ impl Story {
     /// Longer than this is a hang.
     const fn bound(self) -> Duration {
         match self {
-            Self::Packets => Duration::from_mins(10),
-            Self::Vlan | Self::Bond | Self::Tunnels => Duration::from_mins(4),
+            Self::Packets => Duration::from_mins(40),
+            Self::Vlan | Self::Bond | Self::Tunnels => Duration::from_mins(15),
         }
     }
 }

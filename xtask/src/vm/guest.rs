@@ -96,16 +96,19 @@ fn tell(story: Story) -> ExitCode {
 }
 
 fn told(story: Story) -> Result<Told> {
-    if let Some(why) = refusal()? {
-        return Ok(Told::Refused(why));
-    }
-    match story {
-        Story::Packets => run_test("packets"),
+    let result = match story {
+        Story::Packets => match refused_object()? {
+            Some(why) => return Ok(Told::Refused(why)),
+            None => run_test("packets"),
+        },
         Story::Vlan => vlan::tell(),
         Story::Bond => bond::tell(),
         Story::Tunnels => tunnels::tell(),
-    }?;
-    Ok(Told::Well)
+    };
+    match (result, daemon::refusal()) {
+        (Err(_), Some(why)) => Ok(Told::Refused(why)),
+        (result, _) => result.map(|()| Told::Well),
+    }
 }
 
 /// How a story ended that did not fail.
@@ -192,8 +195,8 @@ fn run_test(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Asks the product whether this kernel can run it; the answer is a sentence if not.
-fn refusal() -> Result<Option<String>> {
+/// Loads the object; the answer is a sentence if this kernel cannot run it.
+fn refused_object() -> Result<Option<String>> {
     let output = Command::new(Path::new(BIN).join("kernel"))
         .args(["--nocapture", "--test-threads=1"])
         .stdin(Stdio::null())
