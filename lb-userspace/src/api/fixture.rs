@@ -64,6 +64,8 @@ fn hop(last: u8) -> NextHop {
         ifindex: 2,
         vlan: 0,
         mtu: 1500,
+        gateway: None,
+        source: None,
     }
 }
 
@@ -211,7 +213,12 @@ pub(crate) fn kernel() -> Status {
                 },
             ),
         ]),
-        attachments: vec![Attachment { interface: "eth0".into(), mode: "native", driver: "ixgbe".into() }],
+        attachments: vec![Attachment {
+            interface: "eth0".into(),
+            mode: "native",
+            driver: "ixgbe".into(),
+            frags: false,
+        }],
         drift_repaired: 0,
         problem: None,
     }

@@ -123,6 +123,7 @@ impl Object {
                 ),
             ));
         }
+        super::kernel_check::check(OBJECT)?;
         let mut sizes = sizes(limits);
         let mut found = 0;
         if let Some(dir) = pins {
@@ -230,6 +231,16 @@ impl Object {
             sources: of(names::SOURCES) * WAYS as u32,
             prefixes: of(names::ACCESS4),
         }
+    }
+
+    /// Has the kernel verify a program that is not always needed.
+    pub(super) fn ensure_loaded(&self, name: &str) -> Result<(), Error> {
+        self.with_program(name, |program| {
+            if program.fd().is_ok() {
+                return Ok(());
+            }
+            program.load().map_err(|e| kernel(format!("verifying the program {name}"), e))
+        })
     }
 
     /// Does something with the loaded program `name`, exclusively.
