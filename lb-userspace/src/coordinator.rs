@@ -23,6 +23,7 @@ pub mod store;
 mod tests;
 pub mod threshold;
 mod view;
+mod way;
 
 pub use adopted::{Adopted, AdoptedBackend};
 pub use effect::Effect;

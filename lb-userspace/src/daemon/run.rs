@@ -112,7 +112,7 @@ async fn serve(args: &Args, config: Arc<Config>, engine: Engine, secret: Secret)
     let desired = watch::Sender::new(Arc::<Desired>::default());
 
     let checker = Checker::spawn(health_sender, stop.clone());
-    let watcher = Watcher::spawn(addresses.subscribe(), neighbour_sender, stop.clone())
+    let watcher = Watcher::spawn(addresses.subscribe(), neighbour_sender, global.xdp_mode, stop.clone())
         .context("watching the kernel's neighbours")?;
 
     let follower = checker.clone();

@@ -56,11 +56,13 @@ pub struct Backend {
 pub struct NextHop {
     /// Destination MAC address.
     pub mac: String,
+    /// Address of the router whose MAC address that is; `null`: the backend's own.
+    pub gateway: Option<String>,
     /// Egress interface's index.
     pub ifindex: u32,
     /// VLAN id, 0 for none.
     pub vlan: u16,
-    /// MTU of the egress.
+    /// Largest L3 packet on this way, in bytes.
     pub mtu: u32,
 }
 

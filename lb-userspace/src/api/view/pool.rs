@@ -86,6 +86,7 @@ pub fn backend(
         checks: view.checks.iter().map(|target| check(moment, target)).collect(),
         next_hop: view.next_hop.as_ref().ok().map(|hop| NextHop {
             mac: hop.dst_mac.to_string(),
+            gateway: hop.gateway.map(|gateway| gateway.to_string()),
             ifindex: hop.ifindex,
             vlan: hop.vlan,
             mtu: hop.mtu,
