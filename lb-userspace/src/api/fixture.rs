@@ -69,6 +69,7 @@ fn backend(last: u8, disposition: Disposition, why: &str, port: u16) -> BackendV
         address,
         method: Method::Dr,
         weight: Weight::try_from(100).unwrap(),
+        lowered: None,
         configured_weight: Weight::try_from(100).unwrap(),
         pooled: Pooled::Yes,
         configured_pooled: Pooled::Yes,
@@ -123,6 +124,8 @@ pub(crate) fn snapshot() -> Snapshot {
         total: 4,
         can_depool: true,
         could_not_depool: 0,
+        weights_lowered: 1,
+        weights_raised: 0,
     };
     let dns = PoolView {
         name: "dns_53_udp".parse().unwrap(),
@@ -141,6 +144,8 @@ pub(crate) fn snapshot() -> Snapshot {
         total: 2,
         can_depool: false,
         could_not_depool: 3,
+        weights_lowered: 0,
+        weights_raised: 0,
     };
     let service = |name: &str, vips: &[&str], port, protocol, pool: &str| {
         let service = Service {
@@ -166,6 +171,7 @@ pub(crate) fn snapshot() -> Snapshot {
             service("dns", &["203.0.113.53"], 53, Protocol::Udp, "dns_53_udp"),
             service("text", &["203.0.113.10", "2001:db8::10"], 80, Protocol::Tcp, "text_80"),
         ]),
+        reports: BTreeMap::new(),
         pools: [text, dns].into_iter().map(|pool| (pool.name.clone(), Arc::new(pool))).collect(),
     }
 }

@@ -6,6 +6,7 @@ mod check;
 mod command;
 mod config;
 mod drops;
+mod outlier;
 mod overrides;
 mod pool;
 mod route;
@@ -20,6 +21,7 @@ pub use self::{
     command::{Done, ErrorBody, Outcomes, Shutdown},
     config::{Candidate, CandidateFile, ReloadReport},
     drops::{Drop, Drops, PinCount},
+    outlier::{Finding, LoweredWeight, Measured, Outlier, Rates, Standing},
     overrides::{OverrideInfo, OverrideRow},
     pool::{Pool, PoolSummary, Table},
     route::WhereQuery,
@@ -32,6 +34,7 @@ pub use crate::{
         command::{Change, Command, Outcome, Refusal, Selector},
         snapshot::Override,
     },
-    datapath::Route,
+    datapath::{Connections, Fill, Route},
     model::{Combine, Disposition, Method, Net, Pooled, Ports, Protocol, Protocols, Scheduler, UdpClass},
+    outliers::Measure,
 };

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
-use super::{facts::Facts, overrides::Entry, snapshot::Override};
+use super::{facts::Facts, lowered::Lowered, overrides::Entry, snapshot::Override};
 use crate::{
     health::Verdict,
     model::{Backend, CheckTarget, Combine, Disposition, NextHop, Pool, Pooled, Weight},
@@ -69,6 +69,8 @@ pub(super) struct Member {
     pub(super) failure: Option<u64>,
     /// The file no longer wants it to serve, but it has to until others can: a reload must not empty a pool.
     pub(super) lingering: bool,
+    /// Its weight is lowered because it stands out.
+    pub(super) lowered: Option<Lowered>,
 }
 
 impl Member {
@@ -101,6 +103,7 @@ impl Member {
             excused: false,
             failure: None,
             lingering: false,
+            lowered: None,
         }
     }
 

@@ -6,7 +6,7 @@ use super::{
     event::Now,
     member::Member,
     pool::PoolState,
-    snapshot::{BackendView, PoolView, Snapshot},
+    snapshot::{BackendView, LoweredWeight, PoolView, Snapshot},
     state::State,
 };
 use crate::{
@@ -51,7 +51,7 @@ impl State {
     }
 
     /// Pools with the services they serve now.
-    fn users(&self) -> BTreeMap<&PoolName, Vec<&Service>> {
+    pub(super) fn users(&self) -> BTreeMap<&PoolName, Vec<&Service>> {
         let mut users = BTreeMap::<_, Vec<_>>::new();
         for (name, service) in self.config.iter().flat_map(|config| &config.services) {
             let pool = self.detours.get(name).unwrap_or(&service.pool);
@@ -63,7 +63,7 @@ impl State {
     fn desired_pool(&self, pool: &PoolState, services: &[&Service]) -> DesiredPool {
         let backend = |member: &Member| DesiredBackend {
             address: member.address(),
-            weight: member.wish.weight,
+            weight: member.weight(),
             disposition: member.disposition,
             next_hop: member.next_hop(&self.facts),
             method: member.configured.method,
@@ -102,6 +102,7 @@ impl State {
             reloads: self.reloads,
             services: self.config.as_ref().map(|config| config.services.clone()).unwrap_or_default(),
             pools: self.views.clone(),
+            reports: self.pools.iter().map(|(name, pool)| (name.clone(), pool.watch.report())).collect(),
         }
     }
 
@@ -119,6 +120,8 @@ impl State {
             total: pool.tally.total,
             can_depool: lightest.is_some_and(|share| pool.tally.may_lose(share, pool.config.threshold)),
             could_not_depool: pool.could_not_depool,
+            weights_lowered: pool.weights_lowered,
+            weights_raised: pool.weights_raised,
         }
     }
 
@@ -131,7 +134,12 @@ impl State {
         BackendView {
             address: member.address(),
             method: member.configured.method,
-            weight: member.wish.weight,
+            weight: member.weight(),
+            lowered: member.lowered.as_ref().map(|lowered| LoweredWeight {
+                from: member.wish.weight,
+                since: lowered.since,
+                why: lowered.why.clone(),
+            }),
             configured_weight: member.configured.weight,
             pooled: member.wish.pooled,
             configured_pooled: member.configured.pooled,

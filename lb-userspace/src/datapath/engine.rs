@@ -21,7 +21,7 @@ use lb_common::{
 use tokio::sync::watch;
 
 use super::{
-    Attachment, Desired, Error, Status,
+    Attachment, Count, Desired, Error, Fill, Status,
     attach::{self, Attached},
     digest, driver, kernel,
     live::{Live, Names},
@@ -63,10 +63,10 @@ pub struct Engine {
     pub adopted: Adopted,
 }
 
-/// When a backend last got a packet.
+/// A backend's counters, and when it last got a packet.
 #[derive(Debug)]
 struct Activity {
-    packets: u64,
+    count: Count,
     last: Option<Instant>,
 }
 
@@ -176,6 +176,19 @@ impl Engine {
             );
         }
         self.status.drift_repaired += swept.drift_repaired;
+        if swept.frozen != self.status.frozen {
+            if swept.frozen {
+                tracing::warn!(
+                    "too many flows are pinned: new ones of slots in transition stay with the earlier owner"
+                );
+            } else {
+                tracing::info!("flows are pinned again");
+            }
+        }
+        self.status.frozen = swept.frozen;
+        let limits = self.object.limits();
+        self.status.pins = Fill { used: swept.pins.into(), limit: limits.pins.into() };
+        self.status.flows = Fill { used: swept.flows, limit: limits.flows.into() };
         self.follow_interfaces()?;
         self.observe()?;
         self.publish(!swept.released.is_empty());
@@ -282,25 +295,27 @@ impl Engine {
         Ok(())
     }
 
-    /// Notices which backends got packets since the last tick.
+    /// Reads the backends' counters, and notices who got packets since the last tick.
     fn observe(&mut self) -> Result<(), Error> {
         let names = self.live.names();
         let Some(highest) = names.backends.keys().next_back() else { return Ok(()) };
-        let packets = self.live.backend_packets(*highest)?;
+        let counts = self.live.backend_counts(*highest)?;
         let now = Instant::now();
         self.quiet.retain(|index, _| names.backends.contains_key(index));
         for index in names.backends.keys() {
-            let Some(seen) = packets.get(usize::from(*index)).copied() else { continue };
+            let Some(seen) = counts.get(usize::from(*index)).copied() else { continue };
             self.quiet
                 .entry(*index)
                 .and_modify(|a| {
-                    if a.packets != seen {
-                        (a.packets, a.last) = (seen, Some(now));
+                    if a.count.packets != seen.packets {
+                        a.last = Some(now);
                     }
+                    a.count = seen;
                 })
                 // Packets before we looked: after a restart nobody knows when, so the silence begins now.
-                .or_insert(Activity { packets: seen, last: (seen > 0).then_some(now) });
+                .or_insert(Activity { count: seen, last: (seen.packets > 0).then_some(now) });
         }
+        self.status.sample += 1;
         Ok(())
     }
 
@@ -311,7 +326,11 @@ impl Engine {
             let Some(status) = pools.get_mut(pool).and_then(|p| p.backends.get_mut(backend)) else {
                 continue;
             };
-            let quiet = self.quiet.get(&index).and_then(|a| a.last).map(|last| (now - last).as_secs());
+            let activity = self.quiet.get(&index);
+            let quiet = activity.and_then(|a| a.last).map(|last| (now - last).as_secs());
+            if let Some(Activity { count, .. }) = activity {
+                status.count += *count;
+            }
             // Two records of one name (it got another address): the busier one speaks.
             status.quiet_for = match (status.quiet_for, quiet) {
                 (Some(a), Some(b)) => Some(a.min(b)),

@@ -65,10 +65,9 @@ impl Live {
         self.names.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Packets sent to each backend, by index.
-    pub(super) fn backend_packets(&self, highest: u16) -> Result<Vec<u64>, Error> {
-        let all = self.read(names::BACKEND_COUNTERS, u32::from(highest) + 1)?;
-        Ok(all.into_iter().map(|c| c.packets).collect())
+    /// Counters of each backend, by index.
+    pub(super) fn backend_counts(&self, highest: u16) -> Result<Vec<Count>, Error> {
+        self.count(names::BACKEND_COUNTERS, names::BACKEND_EVENTS, u32::from(highest) + 1)
     }
 
     fn read(&self, map: &str, wanted: u32) -> Result<Vec<Raw>, Error> {
