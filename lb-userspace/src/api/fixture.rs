@@ -1,6 +1,9 @@
 //! A small site for tests: two pools with a backend in each state, counters, and a daemon that does what it is told. `super::lb` is this
 //! crate's library; tests outside it include this file too.
 
+#[path = "fixture_inspect.rs"]
+mod inspect;
+
 use std::{
     collections::BTreeMap,
     net::IpAddr,
@@ -304,27 +307,7 @@ impl Reader for FakeDatapath {
     }
 
     fn route(&self, probe: &Probe) -> Result<Route, datapath::Error> {
-        if probe.dst.port() != 80 {
-            return Ok(Route {
-                verdict: "pass".into(),
-                reason: Some(("not_service".into(), NOT_SERVICE.into())),
-                ..Route::default()
-            });
-        }
-        let (backend, last) = if probe.first { ("cp1001", 1) } else { ("cp1002", 2) };
-        Ok(Route {
-            verdict: "forward".into(),
-            reason: None,
-            service: Some("text".into()),
-            pool: Some("text_80".into()),
-            slot: Some((411, 65_537)),
-            cur: Some("cp1001".into()),
-            base: Some("cp1002".into()),
-            decided_by: Some(if probe.first { "cur" } else { "base" }.into()),
-            backend: Some(backend.into()),
-            address: Some([10, 64, 0, last].into()),
-            via: Some(format!("02:00:00:00:00:0{last} on eth0")),
-        })
+        inspect::route(probe)
     }
 
     fn status(&self) -> Arc<Status> {

@@ -1,9 +1,19 @@
 //! The JSON of `/api/v1`, the same for both sides. Keys are only ever added; times are seconds since 1970, durations seconds.
 
+mod capture;
+mod flow;
+mod kernel;
+mod route;
+mod table;
+mod top;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    capture::*, flow::*, kernel::*, route::*, table::*, top::*,
+};
 pub use crate::{
     coordinator::{
         command::{Change, Command, Outcome, Refusal, Selector},
@@ -411,19 +421,6 @@ pub struct PinCount {
     pub event: String,
     /// How many.
     pub count: u64,
-}
-
-/// Query of `GET /api/v1/where`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WhereQuery {
-    /// Source.
-    pub src: std::net::SocketAddr,
-    /// Destination.
-    pub dst: std::net::SocketAddr,
-    /// Protocol.
-    pub protocol: Protocol,
-    /// A connection's first packet.
-    pub first: bool,
 }
 
 /// Answer to `POST /api/v1/command`.

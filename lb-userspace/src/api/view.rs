@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod pool;
+pub mod top;
 
 use std::time::SystemTime;
 
