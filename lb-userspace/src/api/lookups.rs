@@ -11,7 +11,9 @@ use super::{
     error::ApiError,
     reads::{blocking, moment},
     sources::Sources,
-    types::{FlowReport, Kernel, KernelFeature, Remembered, TableQuery, TableReport, Tables, Top, WhereQuery},
+    types::{
+        FlowReport, Kernel, KernelFeature, Remembered, TableQuery, TableReport, Tables, Top, WhereQuery,
+    },
     view,
 };
 use crate::{
@@ -139,4 +141,3 @@ async fn kernel() -> Answer<Kernel> {
         .collect();
     Ok(Json(Kernel { release, features }))
 }
-

@@ -167,7 +167,10 @@ impl Captures {
         spawned.map_err(|e| CaptureError::Kernel(format!("starting the capture's thread: {e}")))?;
         tracing::info!(id, every, reasons = ?wish.reasons, "dropped packets are being captured");
         *current = Some(session);
-        Ok(Started { id, reasons: reasons().filter(|(bit, _)| mask & bit != 0).map(|(_, r)| r.to_owned()).collect() })
+        Ok(Started {
+            id,
+            reasons: reasons().filter(|(bit, _)| mask & bit != 0).map(|(_, r)| r.to_owned()).collect(),
+        })
     }
 
     fn find(&self, id: u64) -> Result<Arc<Session>, CaptureError> {

@@ -46,8 +46,22 @@ pub struct WhereQuery {
 impl WhereQuery {
     /// The query's text, behind the question mark.
     pub fn text(&self) -> String {
-        let Self { src, dst, protocol, first, flags, fragment, id, quoted, ttl, length, vlan, quic, cid, frame } =
-            self;
+        let Self {
+            src,
+            dst,
+            protocol,
+            first,
+            flags,
+            fragment,
+            id,
+            quoted,
+            ttl,
+            length,
+            vlan,
+            quic,
+            cid,
+            frame,
+        } = self;
         let pairs = [
             ("src", src.clone()),
             ("dst", dst.clone()),
@@ -64,8 +78,10 @@ impl WhereQuery {
             ("cid", cid.clone()),
             ("frame", frame.clone()),
         ];
-        let words: Vec<_> =
-            pairs.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", escaped(&value?)))).collect();
+        let words: Vec<_> = pairs
+            .into_iter()
+            .filter_map(|(key, value)| Some(format!("{key}={}", escaped(&value?))))
+            .collect();
         words.join("&")
     }
 
@@ -153,7 +169,9 @@ fn end(name: &str, text: &str) -> Result<(IpAddr, Option<u16>), String> {
     }
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     bare.parse::<IpAddr>().map(|address| (address, None)).map_err(|_| {
-        format!("`{name}` is an address with its port, as 198.51.100.7:40000 or [2001:db8::7]:40000, not `{text}`")
+        format!(
+            "`{name}` is an address with its port, as 198.51.100.7:40000 or [2001:db8::7]:40000, not `{text}`"
+        )
     })
 }
 

@@ -9,8 +9,10 @@ use crate::api::types::WhereQuery;
 
 /// Arguments.
 #[derive(Clone, Debug, Default, clap::Args)]
-#[command(after_help = "Nothing is sent and nothing is counted: the program's dry-run twin walks a frame made here, through the live \
-                        tables. Without flags a TCP question is asked twice: for a new connection and for an established one.")]
+#[command(
+    after_help = "Nothing is sent and nothing is counted: the program's dry-run twin walks a frame made here, through the live \
+                        tables. Without flags a TCP question is asked twice: for a new connection and for an established one."
+)]
 pub struct Args {
     /// Client, for example 198.51.100.7:40000; IPv6 in brackets
     #[arg(value_name = "SRC:PORT", required_unless_present_any = ["frame", "pcap"])]

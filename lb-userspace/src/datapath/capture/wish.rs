@@ -27,11 +27,9 @@ pub fn reasons() -> impl Iterator<Item = (u64, &'static str)> {
 impl Wish {
     /// The program's word for the reasons, or what is wrong with this wish.
     pub(super) fn mask(&self) -> Result<u64, String> {
-        for (name, value, most) in [
-            ("every", self.every, 1_000_000),
-            ("count", self.count, 100_000),
-            ("for", self.seconds, 3_600),
-        ] {
+        for (name, value, most) in
+            [("every", self.every, 1_000_000), ("count", self.count, 100_000), ("for", self.seconds, 3_600)]
+        {
             if !(1..=most).contains(&value) {
                 return Err(format!("`{name}` must be from 1 to {most}, not {value}"));
             }

@@ -77,7 +77,10 @@ fn parts_of_a_packet_agree_in_their_number_and_only_the_first_has_ports() {
                 Some(NetSlice::Ipv4(ip)) => {
                     let header = ip.header();
                     assert_eq!(u32::from(header.identification()), id);
-                    assert_eq!((header.more_fragments(), header.fragments_offset().value() > 0), (!later, later));
+                    assert_eq!(
+                        (header.more_fragments(), header.fragments_offset().value() > 0),
+                        (!later, later)
+                    );
                 }
                 Some(NetSlice::Ipv6(ip)) => {
                     assert!(ip.is_payload_fragmented());

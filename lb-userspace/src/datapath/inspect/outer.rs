@@ -53,11 +53,7 @@ fn outer(cursor: &mut Cursor<'_>, network: Network) -> Option<Outer> {
         return tunnel::inner(proto).map(|_| Outer { source, destination, ports: None });
     }
     let [a, b, c, d] = cursor.take::<Udp>().ok()?.ports;
-    Some(Outer {
-        source,
-        destination,
-        ports: Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))),
-    })
+    Some(Outer { source, destination, ports: Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))) })
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ const fn because(by: &str) -> &'static str {
     match by.as_bytes() {
         b"slot" => "the owner of its slot",
         b"cur" => "the new owner of its slot, which is in transition",
-        b"base" => "the old owner of its slot, which is in transition: nothing is known of the flow, so it is older than that",
+        b"base" => {
+            "the old owner of its slot, which is in transition: nothing is known of the flow, so it is older than that"
+        }
         b"pin" => "to whom it is pinned since its slot left stability",
         b"freeze" => "the old owner of its slot: so many connections begin that nothing new is pinned",
         b"flow" => "to whom the tracked flow belongs",
@@ -31,7 +33,8 @@ pub(in crate::datapath) fn of(route: &Route) -> String {
     match route.verdict.as_str() {
         "forward" => {
             let backend = route.backend.as_deref().unwrap_or("nobody");
-            let because = route.decided_by.as_deref().map_or(String::new(), |by| format!(", {}", because(by)));
+            let because =
+                route.decided_by.as_deref().map_or(String::new(), |by| format!(", {}", because(by)));
             let how = match route.method.as_deref() {
                 Some("dr") | None => String::new(),
                 Some(method) => format!(", through {method}"),

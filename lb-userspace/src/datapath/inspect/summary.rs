@@ -17,9 +17,8 @@ pub fn of(frame: &[u8]) -> String {
         frame.get(..size_of::<Macs>()).map_or_else(
             || "not a frame".into(),
             |macs| {
-                let mac = |bytes: &[u8]| {
-                    bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(":")
-                };
+                let mac =
+                    |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(":");
                 let kind = frame.get(12..14).map_or(0, |b| u16::from(b[0]) << 8 | u16::from(b[1]));
                 format!("{} > {} ethertype {kind:#06x}", mac(&macs[6..]), mac(&macs[..6]))
             },
@@ -101,8 +100,7 @@ mod tests {
     };
 
     fn line(change: impl FnOnce(&mut Shape)) -> String {
-        let mut shape =
-            Shape::new(([198, 51, 100, 7].into(), 40_000), ([203, 0, 113, 10].into(), 443), TCP);
+        let mut shape = Shape::new(([198, 51, 100, 7].into(), 40_000), ([203, 0, 113, 10].into(), 443), TCP);
         change(&mut shape);
         of(&frame::of(&Probe::Shape(shape)).unwrap())
     }

@@ -57,11 +57,8 @@ fn kernel(wanted: &DesiredPool) -> Found {
     }
 }
 
-const HOSTS: &[(&str, u32, Disposition)] = &[
-    ("a", 100, Disposition::Serving),
-    ("b", 300, Disposition::Serving),
-    ("c", 100, Disposition::Draining),
-];
+const HOSTS: &[(&str, u32, Disposition)] =
+    &[("a", 100, Disposition::Serving), ("b", 300, Disposition::Serving), ("c", 100, Disposition::Draining)];
 
 #[test]
 fn a_table_that_is_as_wanted_differs_nowhere_and_its_shares_follow_the_weights() {
@@ -86,11 +83,8 @@ fn slots_that_somebody_else_wrote_are_told_by_both_owners() {
     found.slots[of_a[2]] = Slot::stable(9);
     let report = report(&pool(), &found, &wanted, SEED, true);
     assert_ne!(report.digest, report.wanted_digest);
-    let difference = |has: Option<&str>| Difference {
-        has: has.map(str::to_owned),
-        wanted: Some("a".into()),
-        slots: 1,
-    };
+    let difference =
+        |has: Option<&str>| Difference { has: has.map(str::to_owned), wanted: Some("a".into()), slots: 1 };
     for has in [Some("b"), None, Some("#9")] {
         assert!(report.differences.contains(&difference(has)), "{:?}", report.differences);
     }
