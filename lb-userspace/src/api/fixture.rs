@@ -13,6 +13,8 @@ use tokio::sync::watch;
 
 #[path = "fixture/daemon.rs"]
 mod daemon;
+#[path = "fixture/inspect.rs"]
+mod inspect;
 #[path = "fixture/kernel.rs"]
 mod kernel;
 
