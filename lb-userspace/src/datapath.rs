@@ -19,7 +19,7 @@ pub mod maglev;
 pub mod mapped;
 pub mod object;
 pub mod preview;
-pub mod probe;
+pub mod question;
 pub mod region;
 mod rendezvous;
 pub mod schedule;
@@ -31,7 +31,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 pub use self::{
     frame::{Impossible, LONGEST as LONGEST_FRAME},
     inspect::Inspect,
-    probe::{Probe, Route},
+    question::{Probe, Route},
 };
 use crate::model::{
     BackendId, BackendName, Disposition, Endpoint, Method, NextHop, PoolName, Rules, ServiceName, Tunnel,
