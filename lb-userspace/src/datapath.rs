@@ -9,6 +9,7 @@ pub mod digest;
 mod driver;
 pub mod engine;
 mod frame;
+mod keyed;
 mod live;
 pub mod maglev;
 pub mod mapped;
@@ -16,6 +17,7 @@ pub mod object;
 pub mod preview;
 pub mod region;
 mod rendezvous;
+pub mod schedule;
 pub mod tables;
 mod unlink;
 
@@ -128,8 +130,21 @@ pub struct BackendStatus {
     pub draining_slots: u32,
     /// Flows pinned to it.
     pub pins: u32,
+    /// Its connections.
+    pub connections: Connections,
     /// Seconds since the last packet went to it, at a resolution of a second; `None` before the first.
     pub quiet_for: Option<u64>,
+}
+
+/// Connections of a backend, as `ipvsadm` counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Connections {
+    /// Established: something came after the first packet, and no FIN or RST yet.
+    pub active: u64,
+    /// All others that are known: opening or closing.
+    pub inactive: u64,
+    /// Every flow was counted. Otherwise this is an estimate, from one flow in 64.
+    pub exact: bool,
 }
 
 /// The program on an interface.
@@ -154,6 +169,10 @@ pub struct Count {
     pub syns: u64,
     /// TCP packets with FIN or RST.
     pub closes: u64,
+    /// Those of them with RST.
+    pub resets: u64,
+    /// Connection attempts that were repeated because nothing answered, of the flows that are tracked; backends only.
+    pub retransmits: u64,
 }
 
 /// All counters of one moment.

@@ -147,9 +147,8 @@ pub(crate) fn snapshot() -> Snapshot {
         could_not_depool: 3,
     };
     let service = |name: &str, vips: &[&str], port, protocol, pool: &str| {
-        let name: super::lb::model::ServiceName = name.parse().unwrap();
         let service = Service {
-            name: name.clone(),
+            name: name.parse().unwrap(),
             vips: vips.iter().map(|vip| vip.parse::<Net>().unwrap().0).collect(),
             ports: Ports::One(port),
             protocols: vec![protocol],
@@ -157,7 +156,7 @@ pub(crate) fn snapshot() -> Snapshot {
             udp_class: UdpClass::Dns,
             rules: Rules::default(),
         };
-        (name, Arc::new(service))
+        (service.name.clone(), Arc::new(service))
     };
     Snapshot {
         published: Instant::now(),

@@ -10,10 +10,7 @@ pub use crate::{
         snapshot::Override,
     },
     datapath::Route,
-    model::{
-        Combine, Disposition, HashFields, Method, Net, Pooled, Ports, Protocol, Protocols, Scheduler,
-        Tracking, UdpClass,
-    },
+    model::{Combine, Disposition, Method, Net, Pooled, Ports, Protocol, Protocols, Scheduler, UdpClass},
 };
 
 /// Body of every answer that is not a success.
@@ -189,12 +186,6 @@ pub struct Service {
     /// Who gets a new connection.
     #[serde(default)]
     pub scheduler: Scheduler,
-    /// What flows that go together have in common.
-    #[serde(default)]
-    pub hash: HashFields,
-    /// Which flows are remembered.
-    #[serde(default)]
-    pub tracking: Tracking,
     /// Class of a UDP service.
     pub udp_class: UdpClass,
     /// Seconds without a packet after which a flow is over.

@@ -87,8 +87,6 @@ pub fn services(moment: &Moment) -> Vec<Service> {
             protocol: Protocols::of(&service.protocols),
             pool: service.pool.to_string(),
             scheduler: service.rules.scheduler,
-            hash: service.rules.hash,
-            tracking: service.rules.tracking,
             udp_class: service.udp_class,
             idle: service.rules.idle.as_secs(),
             drain_timeout: service.rules.drain_timeout.as_secs(),

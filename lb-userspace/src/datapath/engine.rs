@@ -12,7 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lb_common::{ABI_VERSION, hash::HashKey, names};
+use lb_common::{
+    ABI_VERSION,
+    counter::{Counters, Events},
+    hash::HashKey,
+    names,
+};
 use tokio::sync::watch;
 
 use super::{
@@ -264,12 +269,13 @@ impl Engine {
 
     /// An index that had another owner begins at zero: nobody's packets are counted as somebody else's.
     fn reset_counters(&self, applied: &Applied) -> Result<(), Error> {
-        for (map, fresh) in [
-            (names::SERVICE_COUNTERS, &applied.fresh_services),
-            (names::BACKEND_COUNTERS, &applied.fresh_backends),
+        for (counters, events, fresh) in [
+            (names::SERVICE_COUNTERS, names::SERVICE_EVENTS, &applied.fresh_services),
+            (names::BACKEND_COUNTERS, names::BACKEND_EVENTS, &applied.fresh_backends),
         ] {
             for index in fresh {
-                self.object.clear_counters(map, u32::from(*index))?;
+                self.object.clear_counters::<{ size_of::<Counters>() / 8 }>(counters, u32::from(*index))?;
+                self.object.clear_counters::<{ size_of::<Events>() / 8 }>(events, u32::from(*index))?;
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::{
 
 use lb_common::{
     backend::Backend,
-    counter::{Counters as Raw, PinEvent},
+    counter::{Counters as Raw, Events, PinEvent},
     explain::{self, Explain},
     names,
     reason::{Reason, Verdict},
@@ -75,9 +75,30 @@ impl Live {
         counters::read(map, &self.object.map_fd(map)?, wanted, |total: &mut Raw, cpu| {
             total.packets = total.packets.wrapping_add(cpu.packets);
             total.bytes = total.bytes.wrapping_add(cpu.bytes);
-            total.syns = total.syns.wrapping_add(cpu.syns);
-            total.closes = total.closes.wrapping_add(cpu.closes);
         })
+    }
+
+    fn read_events(&self, map: &str, wanted: u32) -> Result<Vec<Events>, Error> {
+        counters::read(map, &self.object.map_fd(map)?, wanted, |total: &mut Events, cpu| {
+            total.syns = total.syns.wrapping_add(cpu.syns);
+            total.fins = total.fins.wrapping_add(cpu.fins);
+            total.resets = total.resets.wrapping_add(cpu.resets);
+            total.retransmits = total.retransmits.wrapping_add(cpu.retransmits);
+        })
+    }
+
+    /// Counters of the first `wanted` services or backends.
+    fn count(&self, counters: &str, events: &str, wanted: u32) -> Result<Vec<Count>, Error> {
+        let (counters, events) = (self.read(counters, wanted)?, self.read_events(events, wanted)?);
+        let one = |(c, e): (&Raw, &Events)| Count {
+            packets: c.packets,
+            bytes: c.bytes,
+            syns: e.syns,
+            closes: e.fins.wrapping_add(e.resets),
+            resets: e.resets,
+            retransmits: e.retransmits,
+        };
+        Ok(counters.iter().zip(&events).map(one).collect())
     }
 
     fn read_words(&self, map: &str, wanted: usize) -> Result<Vec<u64>, Error> {
@@ -122,6 +143,11 @@ impl Live {
             let by = match () {
                 () if has(explain::BY_PIN) => "pin",
                 () if has(explain::BY_BASE) => "base",
+                () if has(explain::BY_FREEZE) => "freeze",
+                () if has(explain::BY_FLOW) => "flow",
+                () if has(explain::BY_ID) => "connection id",
+                () if has(explain::BY_SOURCE) => "source",
+                () if has(explain::BY_SEQUENCE) => "turn",
                 () if moving => "cur",
                 () => "slot",
             };
@@ -146,22 +172,23 @@ impl Live {
 impl Reader for Live {
     fn counters(&self) -> Result<Counters, Error> {
         let names = self.names();
-        let count = |c: &Raw| Count { packets: c.packets, bytes: c.bytes, syns: c.syns, closes: c.closes };
         let highest = |last: Option<&u16>| last.map_or(0, |i| u32::from(*i) + 1);
-        let services = self.read(names::SERVICE_COUNTERS, highest(names.services.keys().next_back()))?;
-        let backends = self.read(names::BACKEND_COUNTERS, highest(names.backends.keys().next_back()))?;
+        let highest_service = highest(names.services.keys().next_back());
+        let highest_backend = highest(names.backends.keys().next_back());
+        let services = self.count(names::SERVICE_COUNTERS, names::SERVICE_EVENTS, highest_service)?;
+        let backends = self.count(names::BACKEND_COUNTERS, names::BACKEND_EVENTS, highest_backend)?;
         let reasons = self.read_words(names::REASON_COUNTERS, Reason::ALL.len())?;
         let pins = self.read_words(names::PIN_COUNTERS, PinEvent::ALL.len())?;
         Ok(Counters {
             services: names
                 .services
                 .iter()
-                .filter_map(|(i, name)| Some((name.clone(), count(services.get(usize::from(*i))?))))
+                .filter_map(|(i, name)| Some((name.clone(), *services.get(usize::from(*i))?)))
                 .collect(),
             backends: names
                 .backends
                 .iter()
-                .filter_map(|(i, id)| Some((id.clone(), count(backends.get(usize::from(*i))?))))
+                .filter_map(|(i, id)| Some((id.clone(), *backends.get(usize::from(*i))?)))
                 .collect(),
             reasons: Reason::ALL
                 .iter()
@@ -205,5 +232,6 @@ const fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "pass",
         Verdict::Drop => "drop",
+        Verdict::Answer => "answer",
     }
 }

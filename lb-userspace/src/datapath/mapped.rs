@@ -1,66 +1,104 @@
-//! The kernel's tables as [`Memory`]: mapped regions.
+//! The kernel's tables as [`Memory`]: mapped regions, and maps that only the kernel can search.
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::OwnedFd,
+    sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
 
 use lb_common::names;
 
 use super::{
-    Error,
+    Error, kernel, keyed,
     object::Object,
     region::Region,
-    tables::{Memory, U16Map, U64Map},
+    tables::{Memory, Trie, TrieKey, U16Map, U64Map},
 };
 
 /// The mapped tables of one object.
 #[derive(Debug)]
 pub struct Mapped {
-    services4: Region,
-    services6: Region,
-    pools: Region,
-    slots: Region,
-    bases: Region,
-    stamps: Region,
-    begins: Region,
-    backends: Region,
-    probation: Region,
-    protected: Region,
+    halves: [Region; U16Map::ALL.len()],
+    words: [Region; U64Map::ALL.len()],
+    tries: [OwnedFd; Trie::ALL.len()],
+}
+
+const fn name16(map: U16Map) -> &'static str {
+    match map {
+        U16Map::Slots => names::SLOTS,
+        U16Map::Bases => names::BASES,
+        U16Map::Stamps => names::STAMPS,
+        U16Map::Begins => names::BEGINS,
+        U16Map::Sequences => names::SEQUENCES,
+    }
+}
+
+const fn name64(map: U64Map) -> &'static str {
+    match map {
+        U64Map::Services4 => names::SERVICES4,
+        U64Map::Services6 => names::SERVICES6,
+        U64Map::Pools => names::POOLS,
+        U64Map::Backends => names::BACKENDS,
+        U64Map::Probation => names::PROBATION,
+        U64Map::Protected => names::PROTECTED,
+        U64Map::Rules => names::RULES,
+        U64Map::Shapes => names::SHAPES,
+        U64Map::Settings => names::SETTINGS,
+        U64Map::Cursors => names::CURSORS,
+        U64Map::FlowsNew => names::FLOWS_NEW,
+        U64Map::Flows => names::FLOWS,
+        U64Map::Sources => names::SOURCES,
+    }
+}
+
+const fn name_of(trie: Trie) -> &'static str {
+    match trie {
+        Trie::Access4 => names::ACCESS4,
+        Trie::Access6 => names::ACCESS6,
+        Trie::Prefixes4 => names::PREFIXES4,
+        Trie::Prefixes6 => names::PREFIXES6,
+        Trie::ServerIds => names::SERVER_IDS,
+    }
+}
+
+/// Bytes of a trie's key and of its value.
+const fn sizes(trie: Trie) -> (usize, usize) {
+    match trie {
+        Trie::Access4 => (4 + 8, 4),
+        Trie::Access6 => (4 + 20, 4),
+        Trie::Prefixes4 => (4 + 4, 8),
+        Trie::Prefixes6 => (4 + 16, 8),
+        Trie::ServerIds => (4, 4),
+    }
+}
+
+/// One of each, or the first error.
+fn each<T, const N: usize>(mut make: impl FnMut(usize) -> Result<T, Error>) -> Result<[T; N], Error> {
+    let made: Vec<T> = (0..N).map(&mut make).collect::<Result<_, _>>()?;
+    made.try_into().map_err(|_| kernel("counting tables".into(), io::Error::other("one is missing")))
 }
 
 impl Mapped {
     /// Maps the tables of `object`.
     pub fn new(object: &Object) -> Result<Self, Error> {
         Ok(Self {
-            services4: object.region(names::SERVICES4)?,
-            services6: object.region(names::SERVICES6)?,
-            pools: object.region(names::POOLS)?,
-            slots: object.region(names::SLOTS)?,
-            bases: object.region(names::BASES)?,
-            stamps: object.region(names::STAMPS)?,
-            begins: object.region(names::BEGINS)?,
-            backends: object.region(names::BACKENDS)?,
-            probation: object.region(names::PROBATION)?,
-            protected: object.region(names::PROTECTED)?,
+            halves: each(|i| object.region(name16(U16Map::ALL[i])))?,
+            words: each(|i| object.region(name64(U64Map::ALL[i])))?,
+            tries: each(|i| {
+                let name = name_of(Trie::ALL[i]);
+                let fd = object.map_fd(name)?;
+                fd.try_clone_to_owned().map_err(|e| kernel(format!("opening the map {name}"), e))
+            })?,
         })
     }
 
     fn of16(&self, map: U16Map) -> &Region {
-        match map {
-            U16Map::Slots => &self.slots,
-            U16Map::Bases => &self.bases,
-            U16Map::Stamps => &self.stamps,
-            U16Map::Begins => &self.begins,
-        }
+        &self.halves[map as usize]
     }
 
     fn of64(&self, map: U64Map) -> &Region {
-        match map {
-            U64Map::Services4 => &self.services4,
-            U64Map::Services6 => &self.services6,
-            U64Map::Pools => &self.pools,
-            U64Map::Backends => &self.backends,
-            U64Map::Probation => &self.probation,
-            U64Map::Protected => &self.protected,
-        }
+        &self.words[map as usize]
     }
 }
 
@@ -91,5 +129,20 @@ impl Memory for Mapped {
 
     fn replace64(&self, map: U64Map, index: usize, current: u64, new: u64) -> bool {
         self.of64(map).word(index).compare_exchange(current, new, AcqRel, Relaxed).is_ok()
+    }
+
+    fn entries(&self, trie: Trie) -> io::Result<BTreeMap<TrieKey, u64>> {
+        let (key, value) = sizes(trie);
+        keyed::entries(&self.tries[trie as usize], key, value)
+    }
+
+    fn put(&self, trie: Trie, key: &[u8], value: u64) -> io::Result<()> {
+        let (len, size) = sizes(trie);
+        debug_assert_eq!(key.len(), len);
+        keyed::put(&self.tries[trie as usize], key, &value.to_le_bytes()[..size])
+    }
+
+    fn remove(&self, trie: Trie, key: &[u8]) -> io::Result<()> {
+        keyed::remove(&self.tries[trie as usize], key)
     }
 }

@@ -18,11 +18,14 @@ use lb_common::{
     names,
     pin::WAYS,
     service::{WAYS4, WAYS6},
+    shape::MAX_ENTRIES,
     slot::SLOTS_PER_LINE,
 };
 use zerocopy::IntoBytes;
 
-use super::{Error, clock::Clock, digest, kernel, region::Region, tables::Settings};
+use super::{
+    Error, clock::Clock, digest, kernel, region::Region, schedule::MAX_TURNS, tables::Settings,
+};
 use crate::model::Limits;
 
 /// The object, built by the build script; empty when this binary was built without an eBPF toolchain.
@@ -31,12 +34,21 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 /// Entries of each map whose size the configuration decides.
 pub type Sizes = BTreeMap<&'static str, u32>;
 
+/// Services that can have a scheduler of turns: 2 KiB each.
+const SCHEDULED: u32 = 1024;
+/// Prefixes, and addresses with port ranges, that can have a list: 512 bytes each.
+const SHAPED: u32 = 2048;
+/// Buckets of packets whose first fragment was seen.
+const FRAGMENT_BUCKETS: u32 = 1024;
+
 /// Map sizes for the configured limits. Service tables are kept at most a third full, so that two buckets always suffice.
 pub fn sizes(limits: &Limits) -> Sizes {
     let buckets =
         |entries: u32, ways: usize| (entries.saturating_mul(3) / ways as u32).max(16).next_power_of_two();
     let lines = limits.slots.div_ceil(SLOTS_PER_LINE).max(1);
-    let pins = (limits.pins / WAYS as u32).max(16).next_power_of_two();
+    let buckets_of_pins = |pins: u32| (pins / WAYS as u32).max(16).next_power_of_two();
+    let (pins, flows) = (buckets_of_pins(limits.pins), buckets_of_pins(limits.flows));
+    let services = limits.services.max(1);
     BTreeMap::from([
         (names::SERVICES4, buckets(limits.services, WAYS4)),
         (names::SERVICES6, buckets(limits.services, WAYS6)),
@@ -48,8 +60,24 @@ pub fn sizes(limits: &Limits) -> Sizes {
         (names::BACKENDS, limits.backends + 1),
         (names::PROBATION, (pins / 4).max(16)),
         (names::PROTECTED, pins),
-        (names::SERVICE_COUNTERS, limits.services.max(1)),
+        (names::SERVICE_COUNTERS, services),
         (names::BACKEND_COUNTERS, limits.backends + 1),
+        (names::SERVICE_EVENTS, services),
+        (names::BACKEND_EVENTS, limits.backends + 1),
+        (names::RULES, services),
+        (names::CURSORS, services),
+        (names::CEILINGS, services),
+        (names::SEQUENCES, services.min(SCHEDULED) * (MAX_TURNS as u32 / SLOTS_PER_LINE)),
+        (names::FLOWS_NEW, (flows / 4).max(16)),
+        (names::FLOWS, flows),
+        (names::SOURCES, buckets_of_pins(limits.sources)),
+        (names::FRAGMENTS, FRAGMENT_BUCKETS),
+        (names::ACCESS4, limits.prefixes),
+        (names::ACCESS6, limits.prefixes),
+        (names::PREFIXES4, services),
+        (names::PREFIXES6, services),
+        (names::SHAPES, services.clamp(64, SHAPED) * MAX_ENTRIES),
+        (names::SERVER_IDS, limits.backends.max(1)),
     ])
 }
 
@@ -120,6 +148,10 @@ impl Object {
             services6_mask: sizes[names::SERVICES6] - 1,
             probation_mask: sizes[names::PROBATION] - 1,
             protected_mask: sizes[names::PROTECTED] - 1,
+            flows_new_mask: sizes[names::FLOWS_NEW] - 1,
+            flows_mask: sizes[names::FLOWS] - 1,
+            sources_mask: sizes[names::SOURCES] - 1,
+            fragments_mask: sizes[names::FRAGMENTS] - 1,
             tick_shift: clock.shift,
             pin_idle: MAX_PIN_IDLE,
         };
@@ -169,7 +201,7 @@ impl Object {
 
     /// What the tables must know of this program.
     pub fn settings(&self, secret: &[u8; 32]) -> Settings {
-        Settings { seed: digest::seed(secret), tick: self.clock.tick(), pin_idle: MAX_PIN_IDLE as u16 }
+        Settings { seed: digest::seed(secret), tick: self.clock.tick(), pin_idle: MAX_PIN_IDLE as u16, ingress_mtu: 0 }
     }
 
     /// The limits that the actual sizes allow.
@@ -237,14 +269,14 @@ impl Object {
         Ok(self.map(name)?.fd.as_fd())
     }
 
-    /// Sets one element of a per-CPU map of counters to zero on every CPU.
-    pub(super) fn clear_counters(&self, name: &str, index: u32) -> Result<(), Error> {
+    /// Sets one element of a per-CPU map of counters, of `N` words, to zero on every CPU.
+    pub(super) fn clear_counters<const N: usize>(&self, name: &str, index: u32) -> Result<(), Error> {
         let what = || format!("clearing the counters {name} of index {index}");
         let mut ebpf = self.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
         let map = ebpf.map_mut(name).ok_or_else(|| kernel(what(), std::io::Error::other("no such map")))?;
-        let mut map = PerCpuArray::<_, [u64; 4]>::try_from(map).map_err(|e| kernel(what(), e))?;
+        let mut map = PerCpuArray::<_, [u64; N]>::try_from(map).map_err(|e| kernel(what(), e))?;
         let cpus = aya::util::nr_cpus().map_err(|(_, e)| kernel(what(), e))?;
-        let zero = PerCpuValues::try_from(vec![[0; 4]; cpus]).map_err(|e| kernel(what(), e))?;
+        let zero = PerCpuValues::try_from(vec![[0; N]; cpus]).map_err(|e| kernel(what(), e))?;
         map.set(index, zero, 0).map_err(|e| kernel(what(), e))
     }
 
@@ -257,8 +289,11 @@ impl Object {
 
 fn handle(ebpf: &Ebpf, name: &str) -> Result<MapHandle, Error> {
     let what = || format!("finding the map {name}");
-    let Some(Map::Array(data) | Map::PerCpuArray(data)) = ebpf.map(name) else {
-        return Err(kernel(what(), std::io::Error::other("the object has no such array")));
+    let Some(
+        Map::Array(data) | Map::PerCpuArray(data) | Map::LpmTrie(data) | Map::HashMap(data),
+    ) = ebpf.map(name)
+    else {
+        return Err(kernel(what(), std::io::Error::other("the object has no such map")));
     };
     let info = data.info().map_err(|e| kernel(what(), e))?;
     let fd = data.fd().as_fd().try_clone_to_owned().map_err(|e| kernel(what(), e))?;

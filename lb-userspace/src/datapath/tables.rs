@@ -15,32 +15,44 @@
 
 mod backends;
 mod clock;
+mod flows;
 mod indices;
 mod memory;
 mod pins;
+mod place;
 mod pools;
 mod ranges;
+mod rules;
+mod sequences;
 mod services;
+mod settings;
+mod shapes;
 mod slots;
 mod sweep;
 mod transitions;
+mod tries;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use lb_common::{service::ServiceRef, slot::MAX_BACKEND};
 
 use self::{
-    backends::Backends,
+    backends::{Backends, Surroundings},
     clock::{WideClock, short_ticks, ticks},
+    flows::Flows,
     indices::Indices,
     pins::Scan,
     pools::{Moment, Pools, Wanted},
-    services::{Key, ServiceTable},
+    rules::RuleTable,
+    sequences::Sequences,
+    services::ServiceTable,
+    settings::SettingsTable,
+    shapes::Shapes,
     slots::Slots,
     transitions::State,
 };
 pub use self::{
-    memory::{Memory, U16Map, U64Map},
+    memory::{Memory, Trie, TrieKey, U16Map, U64Map},
     sweep::Swept,
 };
 use super::{Desired, Error, PoolStatus};
@@ -58,6 +70,8 @@ pub struct Settings {
     pub tick: Duration,
     /// Ticks after which a pin binds nothing any more: the program's `Knobs::pin_idle`.
     pub pin_idle: u16,
+    /// Longest packet that may come in, in bytes of L3: a narrower way out is looked after.
+    pub ingress_mtu: u32,
 }
 
 /// Regions that cannot be tables of this version, whatever is in them.
@@ -104,12 +118,21 @@ pub struct Tables<M> {
     services6: ServiceTable,
     service_indices: Indices,
     services: BTreeMap<ServiceName, u16>,
+    shapes: Shapes,
+    rules: RuleTable,
+    sequences: Sequences,
+    words: SettingsTable,
     pools: Pools,
     slots: Slots,
     backends: Backends,
     /// Who was alive when slots were last changed.
     alive: Vec<bool>,
     scan: Option<Scan>,
+    flows: Option<Flows>,
+    /// What was wanted last, for what has to be looked at again each second.
+    wanted: Desired,
+    /// Sweeps since the tries were compared.
+    since_tries: u32,
     /// A first state has been applied: until then nobody is taken for dead, and nothing settles.
     applied: bool,
     /// The pool after which the next comparison of slots begins.
@@ -172,8 +195,15 @@ impl<M: Memory> Tables<M> {
         let sound = |value: ServiceRef| {
             pools.has_index(value.pool) && u32::from(value.service) < service_indices.capacity()
         };
-        let (services4, cleared4) = ServiceTable::adopt(&memory, U64Map::Services4, limits.services, sound);
-        let (services6, cleared6) = ServiceTable::adopt(&memory, U64Map::Services6, limits.services, sound);
+        // Each address has an entry of its own besides those of its services.
+        let entries = limits.services.saturating_mul(2);
+        let (services4, cleared4) = ServiceTable::adopt(&memory, U64Map::Services4, entries, sound);
+        let (services6, cleared6) = ServiceTable::adopt(&memory, U64Map::Services6, entries, sound);
+        let shapes = Shapes::adopt(&memory);
+        let rules = RuleTable::adopt(&memory);
+        let known: Vec<u16> = (0..service_indices.capacity().min(u32::from(u16::MAX)) as u16).collect();
+        let sequences = Sequences::adopt(&memory, &rules, &known);
+        let words = SettingsTable::adopt(&memory);
         repaired += cleared4 + cleared6;
         let adopted = Adopted {
             pools: pools.by_id.len() as u32,
@@ -189,11 +219,18 @@ impl<M: Memory> Tables<M> {
             services6,
             service_indices,
             services: BTreeMap::new(),
+            shapes,
+            rules,
+            sequences,
+            words,
             pools,
             slots,
             backends,
             alive,
             scan: None,
+            flows: None,
+            wanted: Desired::default(),
+            since_tries: 0,
             applied: false,
             verified: 0,
         };
@@ -209,7 +246,8 @@ impl<M: Memory> Tables<M> {
         let mut applied = Applied::default();
 
         let drain = |pool: &super::DesiredPool| ticks(pool.drain_timeout, length);
-        let (placed, problem) = self.backends.apply(memory, &desired.pools, drain, now);
+        let around = Surroundings { tunnel: desired.tunnel, ingress_mtu: self.settings.ingress_mtu };
+        let (placed, problem) = self.backends.apply(memory, &desired.pools, drain, around, now);
         applied.problem = problem;
         applied.fresh_backends = placed.fresh;
 
@@ -234,10 +272,8 @@ impl<M: Memory> Tables<M> {
         }
         self.alive = alive;
 
-        let (four, six) = self.place_services(desired, now, &mut applied);
-        for result in [self.services4.apply(&self.memory, &four), self.services6.apply(&self.memory, &six)] {
-            applied.problem = applied.problem.or(result.err());
-        }
+        self.words.set_icmp_rate(&self.memory, rules::per_tick(desired.icmp_rate, length));
+        self.place(desired, now, &mut applied);
         self.pools.retain(&self.memory, &mut self.slots, &desired.pools, now);
 
         if !self.applied {
@@ -247,66 +283,10 @@ impl<M: Memory> Tables<M> {
         if placed.died || !self.applied {
             self.scan_pins(tick);
         }
+        self.scan_flows(tick);
         self.applied = true;
+        self.wanted = desired.clone();
         applied
-    }
-
-    /// Finds each service its counters' index - the one its entries have already, if there are any - and its entries' values.
-    fn place_services(
-        &mut self,
-        desired: &Desired,
-        now: u32,
-        applied: &mut Applied,
-    ) -> (BTreeMap<Key, ServiceRef>, BTreeMap<Key, ServiceRef>) {
-        let gone: Vec<ServiceName> =
-            self.services.keys().filter(|name| !desired.services.contains_key(*name)).cloned().collect();
-        for name in gone {
-            if let Some(index) = self.services.remove(&name) {
-                self.service_indices.give(index, now);
-            }
-        }
-        if !self.applied {
-            for (name, service) in &desired.services {
-                let index = service.endpoints.iter().filter_map(Endpoint::single).find_map(|vip| {
-                    let (six, key) = services::key(&vip);
-                    let table = if six { &self.services6 } else { &self.services4 };
-                    table.get(&key).map(|value| value.service)
-                });
-                if let Some(index) = index
-                    && self.service_indices.claim(index)
-                {
-                    self.services.insert(name.clone(), index);
-                }
-            }
-        }
-        let (mut four, mut six) = (BTreeMap::new(), BTreeMap::new());
-        for (name, service) in &desired.services {
-            // A pool that found no room serves nobody; packets for its services pass to the host.
-            let Some(pool) = self.pools.index(&service.pool) else {
-                continue;
-            };
-            let index = self.services.get(name).copied().or_else(|| {
-                let index = self.service_indices.take(now)?;
-                applied.fresh_services.push(index);
-                self.services.insert(name.clone(), index);
-                Some(index)
-            });
-            let Some(index) = index else {
-                applied.problem = applied.problem.take().or(Some(Error::Full {
-                    table: "the table of services' counters",
-                    need: desired.services.len() as u64,
-                    have: u64::from(self.service_indices.capacity()),
-                    limit: "services",
-                }));
-                continue;
-            };
-            for vip in service.endpoints.iter().filter_map(Endpoint::single) {
-                let (is_six, key) = services::key(&vip);
-                let table = if is_six { &mut six } else { &mut four };
-                table.insert(key, services::value(index, pool, service.udp_class));
-            }
-        }
-        (four, six)
     }
 
     /// Backends that an earlier daemon wrote and this configuration has not: named by their address, in the pool whose slots they
@@ -340,6 +320,11 @@ impl<M: Memory> Tables<M> {
         let cleared = scan.cleared;
         self.scan = Some(scan);
         cleared
+    }
+
+    fn scan_flows(&mut self, tick: u16) {
+        let (idle, takes) = (self.idle_by_backend(), self.backends.takes());
+        self.flows = Some(Flows::run(&self.memory, tick, &idle, &self.alive, &takes));
     }
 
     /// What the tables do with the backend of this id: new connections, only established ones, or nothing.
@@ -376,7 +361,7 @@ impl<M: Memory> Tables<M> {
 
     /// What the tables hold, per pool. `quiet_for` is left to whoever reads the counters.
     pub fn status(&self) -> BTreeMap<PoolName, PoolStatus> {
-        sweep::status(&self.pools, &self.slots, &self.backends, self.scan.as_ref())
+        sweep::status(self)
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use lb_common::{
-    backend::{Backend, METHOD_DR, VALID},
+    backend::{Backend, METHOD_BITS, METHOD_DR, METHOD_GUE, METHOD_IPIP, NARROW, OUTER6, TUNNEL, VALID},
     slot::MAX_BACKEND,
 };
 use zerocopy::{FromBytes, IntoBytes};
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     datapath::{DesiredBackend, DesiredPool, Error, digest},
-    model::{BackendId, Disposition, NextHop, PoolName},
+    model::{BackendId, Disposition, Method, PoolName, Tunnel},
 };
 
 /// Words of a record, and those with a meaning of their own.
@@ -82,20 +82,55 @@ fn words(record: &Backend) -> [u64; RECORD] {
     words
 }
 
+/// What the records of all backends depend on besides the backends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Surroundings {
+    /// Outer sources of tunnels.
+    pub(super) tunnel: Tunnel,
+    /// Longest packet that may come in, in bytes of L3.
+    pub(super) ingress_mtu: u32,
+}
+
 /// The record of a backend; without a next hop it is not valid.
-fn record(id: u64, address: IpAddr, next_hop: Option<&NextHop>) -> Backend {
-    let base = Backend { id, addr: digest::octets(address), method: METHOD_DR, ..Backend::default() };
-    match next_hop {
-        None => base,
-        Some(hop) => Backend {
-            dst_mac: hop.dst_mac.0,
-            vlan: hop.vlan.to_be_bytes(),
-            src_mac: hop.src_mac.0,
-            flags: VALID,
-            ifindex: hop.ifindex,
-            mtu: u16::try_from(hop.mtu).unwrap_or(u16::MAX),
-            ..base
-        },
+fn record(id: u64, backend: &DesiredBackend, around: Surroundings) -> Backend {
+    let base = Backend { id, addr: digest::octets(backend.address), ..Backend::default() };
+    let Some(hop) = backend.next_hop else { return base };
+    let (source, spread) = outer_source(backend, around.tunnel);
+    let method = match backend.method {
+        Method::Dr => METHOD_DR,
+        Method::Ipip => METHOD_IPIP | spread << METHOD_BITS,
+        Method::Gue => METHOD_GUE | spread << METHOD_BITS,
+    };
+    let set = |flag: u8, on: bool| if on { flag } else { 0 };
+    let tunnel = backend.method != Method::Dr;
+    Backend {
+        dst_mac: hop.dst_mac.0,
+        vlan: hop.vlan.to_be_bytes(),
+        src_mac: hop.src_mac.0,
+        method,
+        flags: VALID
+            | set(TUNNEL, tunnel)
+            | set(OUTER6, tunnel && backend.address.is_ipv6())
+            | set(NARROW, !tunnel && hop.mtu < around.ingress_mtu),
+        ifindex: hop.ifindex,
+        mtu: u16::try_from(hop.mtu).unwrap_or(u16::MAX),
+        gue_port: backend.gue_port.to_be_bytes(),
+        outer_src: if tunnel { digest::octets(source) } else { [0; 16] },
+        ..base
+    }
+}
+
+/// A tunnel's outer source, and how many of its low bits come from the flow hash: the configured prefix, or the host's own address on that
+/// way.
+fn outer_source(backend: &DesiredBackend, tunnel: Tunnel) -> (IpAddr, u8) {
+    // The kernel program fills 32 bits at most.
+    let spread = |max: u8, len: u8| (max - len).min(32);
+    let own = backend.next_hop.and_then(|hop| hop.source).filter(|s| s.is_ipv6() == backend.address.is_ipv6());
+    match (backend.address, tunnel.source4, tunnel.source6) {
+        (IpAddr::V4(_), Some(net), _) => (net.network().into(), spread(32, net.prefix_len())),
+        (IpAddr::V6(_), _, Some(net)) => (net.network().into(), spread(128, net.prefix_len())),
+        (IpAddr::V4(_), None, _) => (own.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), 0),
+        (IpAddr::V6(_), _, None) => (own.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)), 0),
     }
 }
 
@@ -154,12 +189,22 @@ impl Backends {
         alive
     }
 
+    /// Per index, whether the backend gets new connections.
+    pub(super) fn takes(&self) -> Vec<bool> {
+        let mut takes = vec![false; usize::from(MAX_BACKEND) + 1];
+        for (index, known) in &self.known {
+            takes[usize::from(*index)] = known.fate == Fate::Serves;
+        }
+        takes
+    }
+
     /// Gives every wanted backend its record and every other one its fate.
     pub(super) fn apply(
         &mut self,
         memory: &impl Memory,
         pools: &BTreeMap<PoolName, DesiredPool>,
         drain: impl Fn(&DesiredPool) -> u32,
+        around: Surroundings,
         now: u32,
     ) -> (Placed, Option<Error>) {
         let mut placed = Placed::default();
@@ -178,7 +223,7 @@ impl Backends {
                 if known.is_none() {
                     placed.fresh.push(index);
                 }
-                self.write(memory, index, id, backend);
+                self.write(memory, index, id, backend, around);
                 let known = self.known.entry(index).or_insert_with(|| Known {
                     id,
                     address: backend.address,
@@ -224,13 +269,20 @@ impl Backends {
 
     /// Writes a record. A new one becomes valid with its last store; in an old one only words that differ are stored, so that a changed
     /// MAC address is one store.
-    fn write(&mut self, memory: &impl Memory, index: u16, id: u64, backend: &DesiredBackend) {
+    fn write(
+        &mut self,
+        memory: &impl Memory,
+        index: u16,
+        id: u64,
+        backend: &DesiredBackend,
+        around: Surroundings,
+    ) {
         let at = usize::from(index) * RECORD;
         let known = self.by_id.insert(id, index).is_some();
-        let new = words(&record(id, backend.address, backend.next_hop.as_ref()));
+        let new = words(&record(id, backend, around));
         let order: &[usize] = if known && backend.next_hop.is_none() {
-            // The old way is better than none.
-            &[4, 5, 6, 7]
+            // The old way is better than none; its outer source belongs to it.
+            &[4, 5]
         } else if known {
             &[4, 5, 6, 7, WORD_EGRESS, WORD_DST, WORD_SRC]
         } else {

@@ -11,6 +11,13 @@ pub enum U16Map {
     Stamps,
     /// When a slot in transition left stability.
     Begins,
+    /// Whose turn it is, per service with a scheduler; of a length of its own.
+    Sequences,
+}
+
+impl U16Map {
+    /// All of them, in their order.
+    pub const ALL: [Self; 5] = [Self::Slots, Self::Bases, Self::Stamps, Self::Begins, Self::Sequences];
 }
 
 /// Tables of 64-bit words.
@@ -28,7 +35,64 @@ pub enum U64Map {
     Probation,
     /// A pin a word; written by the kernel program too.
     Protected,
+    /// Eight words a service.
+    Rules,
+    /// Two words an entry.
+    Shapes,
+    /// The daemon's eight words.
+    Settings,
+    /// Turns taken, a word a service; written by the kernel program only.
+    Cursors,
+    /// A tracked flow a word; written by the kernel program too.
+    FlowsNew,
+    /// A tracked flow a word; written by the kernel program too.
+    Flows,
+    /// A sticky source a word; written by the kernel program too.
+    Sources,
 }
+
+impl U64Map {
+    /// All of them, in their order.
+    pub const ALL: [Self; 13] = [
+        Self::Services4,
+        Self::Services6,
+        Self::Pools,
+        Self::Backends,
+        Self::Probation,
+        Self::Protected,
+        Self::Rules,
+        Self::Shapes,
+        Self::Settings,
+        Self::Cursors,
+        Self::FlowsNew,
+        Self::Flows,
+        Self::Sources,
+    ];
+}
+
+/// Tables that the kernel searches itself: they are not memory, each change is a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trie {
+    /// Access prefixes: length, service, address.
+    Access4,
+    /// The same for IPv6.
+    Access6,
+    /// VIP prefixes: length, address.
+    Prefixes4,
+    /// The same for IPv6.
+    Prefixes6,
+    /// QUIC server numbers.
+    ServerIds,
+}
+
+impl Trie {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Access4, Self::Access6, Self::Prefixes4, Self::Prefixes6, Self::ServerIds];
+}
+
+/// A key of a [`Trie`], as the kernel takes it.
+pub type TrieKey = Vec<u8>;
 
 /// Mapped regions. Elements are aligned and each access is one load or store of the whole element; indices are below the length.
 ///
@@ -49,6 +113,12 @@ pub trait Memory {
     fn store64(&self, map: U64Map, index: usize, value: u64);
     /// Stores `new` if the word still is `current`: for words that the kernel program writes too. Whether it did.
     fn replace64(&self, map: U64Map, index: usize, current: u64, new: u64) -> bool;
+    /// All that is in a trie.
+    fn entries(&self, trie: Trie) -> std::io::Result<std::collections::BTreeMap<TrieKey, u64>>;
+    /// Adds or changes an entry.
+    fn put(&self, trie: Trie, key: &[u8], value: u64) -> std::io::Result<()>;
+    /// Removes an entry; one that is not there is no error.
+    fn remove(&self, trie: Trie, key: &[u8]) -> std::io::Result<()>;
 }
 
 /// A table of words and what should be in it. The kernel program never writes these tables, so a difference is drift.
@@ -85,8 +155,13 @@ impl Image {
 
     /// Puts back what somebody else changed, and says how many words that were.
     pub(super) fn repair(&self, memory: &impl Memory) -> u64 {
+        self.repair_first(memory, self.words.len())
+    }
+
+    /// The same for the first `words` words.
+    pub(super) fn repair_first(&self, memory: &impl Memory, words: usize) -> u64 {
         let mut repaired = 0;
-        for (i, word) in self.words.iter().enumerate() {
+        for (i, word) in self.words.iter().enumerate().take(words) {
             if memory.load64(self.map, i) != *word {
                 memory.store64(self.map, i, *word);
                 repaired += 1;

@@ -17,6 +17,8 @@ pub(super) struct Scan {
     pub(super) of: Vec<u32>,
     /// All of these.
     pub(super) live: u32,
+    /// Those of the protected tier.
+    pub(super) protected: u32,
     /// Words that were freed.
     pub(super) cleared: u32,
 }
@@ -25,7 +27,7 @@ impl Scan {
     /// Counts live pins and clears those that bind nothing any more: those of flows silent for longer than the `idle` of their backend's
     /// pool, and those to a backend that is not `alive`. A pin that the kernel program uses in the meantime stays.
     pub(super) fn run(memory: &impl Memory, tick: u16, idle: &[u16], alive: &[bool]) -> Self {
-        let mut scan = Self { of: vec![0; usize::from(MAX_BACKEND) + 1], live: 0, cleared: 0 };
+        let mut scan = Self { of: vec![0; usize::from(MAX_BACKEND) + 1], live: 0, protected: 0, cleared: 0 };
         for tier in [U64Map::Probation, U64Map::Protected] {
             for i in 0..memory.len64(tier) {
                 let word = memory.load64(tier, i);
@@ -41,6 +43,7 @@ impl Scan {
                 } else {
                     scan.of[backend] += 1;
                     scan.live += 1;
+                    scan.protected += u32::from(tier == U64Map::Protected);
                 }
             }
         }

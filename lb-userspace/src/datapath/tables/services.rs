@@ -12,10 +12,7 @@ use lb_common::{
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::memory::{Image, Memory, U64Map};
-use crate::{
-    datapath::Error,
-    model::{Protocol, UdpClass, Vip},
-};
+use crate::{datapath::Error, model::Protocol};
 
 /// Words in a bucket.
 const BUCKET: usize = 8;
@@ -25,28 +22,20 @@ const MOVES: u32 = 4;
 /// A key of either family; IPv4 uses the first word.
 pub(super) type Key = [u64; 3];
 
-/// The key of an endpoint, and whether it is an IPv6 one.
-pub(super) fn key(vip: &Vip) -> (bool, Key) {
-    let protocol = match vip.protocol {
+/// The number of a protocol.
+pub(super) const fn number(protocol: Protocol) -> u8 {
+    match protocol {
         Protocol::Tcp => lb_common::net::TCP,
         Protocol::Udp => lb_common::net::UDP,
-    };
-    let port = wire(vip.port);
-    match vip.addr {
-        IpAddr::V4(addr) => (false, [Key4::new(u32::from_le_bytes(addr.octets()), port, protocol).0, 0, 0]),
-        IpAddr::V6(addr) => (true, Key6::new(halves(&addr.octets()), port, protocol).0),
     }
 }
 
-/// The value of a service's entries.
-pub(super) fn value(service: u16, pool: u16, class: UdpClass) -> ServiceRef {
-    ServiceRef {
-        service,
-        pool,
-        flags: match class {
-            UdpClass::Dns => 0,
-            UdpClass::Flow | UdpClass::Quic => lb_common::service::UDP_FLOW,
-        },
+/// The key of an address, port and protocol, and whether it is an IPv6 one.
+pub(super) fn key(addr: IpAddr, port: u16, protocol: u8) -> (bool, Key) {
+    let port = wire(port);
+    match addr {
+        IpAddr::V4(addr) => (false, [Key4::new(u32::from_le_bytes(addr.octets()), port, protocol).0, 0, 0]),
+        IpAddr::V6(addr) => (true, Key6::new(halves(&addr.octets()), port, protocol).0),
     }
 }
 

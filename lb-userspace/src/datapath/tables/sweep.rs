@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Bound};
 
-use super::{
-    Memory, Scan, Tables, U16Map, backends::Backends, clock::age, pools::Pools, slots::Slots, transitions,
-};
+use super::{Memory, Tables, U16Map, U64Map, clock::age, rules, transitions};
 use crate::{
     datapath::{BackendStatus, PoolStatus},
     model::{BackendId, PoolName},
@@ -12,6 +10,9 @@ use crate::{
 
 /// Slots that one sweep compares with the image, at least; the tables are walked pool by pool.
 const COMPARE: u32 = 1 << 18;
+
+/// Sweeps from one comparison of the tries to the next: each entry is a system call.
+const TRIES_EVERY: u32 = 30;
 
 /// What [`Tables::sweep`] did and found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +31,10 @@ pub struct Swept {
     pub released: Vec<u16>,
     /// Table entries that somebody else had changed.
     pub drift_repaired: u64,
+    /// Live tracked flows.
+    pub flows: u64,
+    /// The protected tier is so full that nothing new is pinned.
+    pub frozen: bool,
 }
 
 impl<M: Memory> Tables<M> {
@@ -46,11 +51,21 @@ impl<M: Memory> Tables<M> {
             self.settle(tick, now, &mut swept);
         }
         swept.pins_cleared = self.scan_pins(tick);
-        if let Some(scan) = &self.scan {
+        self.scan_flows(tick);
+        if self.applied {
+            self.refresh_turns(now);
+        }
+        self.freeze();
+        swept.frozen = self.words.frozen();
+        if let (Some(scan), Some(flows)) = (&self.scan, &self.flows) {
             swept.pins = scan.live;
+            swept.flows = flows.live;
             let slots = &self.slots;
             let referred = |index: u16| {
-                slots.owned(index) > 0 || slots.kept(index) > 0 || scan.of[usize::from(index)] > 0
+                slots.owned(index) > 0
+                    || slots.kept(index) > 0
+                    || scan.of[usize::from(index)] > 0
+                    || flows.refers(index)
             };
             if self.applied {
                 swept.released = self.backends.release(&self.memory, now, referred);
@@ -69,6 +84,14 @@ impl<M: Memory> Tables<M> {
                 self.slots.set(&self.memory, slot, new, None);
             }
         }
+    }
+
+    /// A protected tier that is three quarters full gets nothing new until it is half empty: what is not pinned stays with its base.
+    fn freeze(&mut self) {
+        let words = self.memory.len64(U64Map::Protected) as u64;
+        let live = self.scan.as_ref().map_or(0, |scan| u64::from(scan.protected));
+        let frozen = live * if self.words.frozen() { 2 } else { 4 } > words * if self.words.frozen() { 1 } else { 3 };
+        self.words.set_frozen(&self.memory, frozen);
     }
 
     fn settle(&mut self, tick: u16, now: u32, swept: &mut Swept) {
@@ -95,7 +118,15 @@ impl<M: Memory> Tables<M> {
         let mut repaired = self.backends.repair(memory)
             + self.pools.repair(memory)
             + self.services4.repair(memory)
-            + self.services6.repair(memory);
+            + self.services6.repair(memory)
+            + self.shapes.repair(memory)
+            + self.rules.repair(memory)
+            + self.words.repair(memory);
+        self.since_tries += 1;
+        if self.since_tries >= TRIES_EVERY {
+            self.since_tries = 0;
+            repaired += self.shapes.repair_tries(memory) + self.rules.repair_tries(memory);
+        }
         let mut compared = 0;
         for _ in 0..self.pools.by_id.len() {
             let after = (Bound::Excluded(self.verified), Bound::Unbounded);
@@ -113,12 +144,8 @@ impl<M: Memory> Tables<M> {
 }
 
 /// What the tables hold, per pool.
-pub(super) fn status(
-    pools: &Pools,
-    slots: &Slots,
-    backends: &Backends,
-    scan: Option<&Scan>,
-) -> BTreeMap<PoolName, PoolStatus> {
+pub(super) fn status<M: Memory>(tables: &Tables<M>) -> BTreeMap<PoolName, PoolStatus> {
+    let Tables { pools, slots, backends, scan, flows, wanted, .. } = tables;
     let mut all: BTreeMap<PoolName, PoolStatus> = pools
         .by_id
         .values()
@@ -132,15 +159,21 @@ pub(super) fn status(
             Some((pool.name.clone()?, status))
         })
         .collect();
+    let exact: BTreeMap<&PoolName, bool> = wanted.services.values().fold(BTreeMap::new(), |mut exact, s| {
+        *exact.entry(&s.pool).or_insert(true) &= rules::tracks(s);
+        exact
+    });
     for (index, known) in &backends.known {
         let Some(BackendId { pool, backend }) = &known.name else {
             continue;
         };
         let Some(status) = all.get_mut(pool) else { continue };
+        let exact = exact.get(pool).copied().unwrap_or(false);
         let counts = BackendStatus {
             slots: slots.owned(*index),
             draining_slots: slots.kept(*index),
-            pins: scan.map_or(0, |scan| scan.of[usize::from(*index)]),
+            pins: scan.as_ref().map_or(0, |scan| scan.of[usize::from(*index)]),
+            connections: flows.as_ref().map(|f| f.connections(*index, exact)).unwrap_or_default(),
             quiet_for: None,
         };
         status.backends.entry(backend.clone()).or_default().add(&counts);
@@ -154,5 +187,8 @@ impl BackendStatus {
         self.slots += other.slots;
         self.draining_slots += other.draining_slots;
         self.pins += other.pins;
+        self.connections.active += other.connections.active;
+        self.connections.inactive += other.connections.inactive;
+        self.connections.exact = other.connections.exact;
     }
 }
