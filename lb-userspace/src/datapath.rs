@@ -15,6 +15,7 @@ pub mod maglev;
 pub mod mapped;
 pub mod object;
 pub mod preview;
+pub mod probe;
 pub mod region;
 mod rendezvous;
 pub mod schedule;
@@ -23,6 +24,7 @@ mod unlink;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
+use self::probe::DesiredProbe;
 use crate::model::{
     BackendId, BackendName, Disposition, Endpoint, Method, NextHop, PoolName, Rules, ServiceName, Tunnel,
     UdpClass, Weight,
@@ -44,6 +46,8 @@ pub struct Desired {
     pub tunnel: Tunnel,
     /// ICMP answers a second that the program may make; 0: none.
     pub icmp_rate: u32,
+    /// Ways that checks take, with the next hop as it is.
+    pub probes: BTreeMap<DesiredProbe, Option<NextHop>>,
 }
 
 /// A service as the data plane needs it.
@@ -106,6 +110,8 @@ pub struct Status {
     pub drift_repaired: u64,
     /// The last thing that could not be written, for people.
     pub problem: Option<String>,
+    /// Why checks do not take the way of clients' packets, or some do not, though they should.
+    pub check_path_problem: Option<String>,
 }
 
 /// A pool's table.
@@ -186,6 +192,8 @@ pub struct Counters {
     pub reasons: Vec<ReasonCount>,
     /// Events in slots in transition, by label.
     pub pins: Vec<(&'static str, u64)>,
+    /// Packets of checks on the way of clients' packets, by label.
+    pub probes: Vec<(&'static str, u64)>,
 }
 
 /// Packets that left the walk early for one reason.

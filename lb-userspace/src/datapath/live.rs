@@ -11,6 +11,7 @@ use lb_common::{
     counter::{Counters as Raw, Events, PinEvent},
     explain::{self, Explain},
     names,
+    probe::ProbeEvent,
     reason::{Reason, Verdict},
 };
 use zerocopy::{FromBytes, IntoBytes};
@@ -179,6 +180,7 @@ impl Reader for Live {
         let backends = self.count(names::BACKEND_COUNTERS, names::BACKEND_EVENTS, highest_backend)?;
         let reasons = self.read_words(names::REASON_COUNTERS, Reason::ALL.len())?;
         let pins = self.read_words(names::PIN_COUNTERS, PinEvent::ALL.len())?;
+        let probes = self.read_words(names::PROBE_COUNTERS, ProbeEvent::ALL.len())?;
         Ok(Counters {
             services: names
                 .services
@@ -201,6 +203,7 @@ impl Reader for Live {
                 })
                 .collect(),
             pins: PinEvent::ALL.iter().zip(pins).map(|(event, n)| (event.as_str(), n)).collect(),
+            probes: ProbeEvent::ALL.iter().zip(probes).map(|(event, n)| (event.as_str(), n)).collect(),
         })
     }
 

@@ -51,6 +51,7 @@ use self::{
     slots::Slots,
     transitions::State,
 };
+pub(super) use self::backends::way;
 pub use self::{
     memory::{Memory, Trie, TrieKey, U16Map, U64Map},
     sweep::Swept,
