@@ -17,6 +17,7 @@
 //! | [`counter`], [`reason`] | what is counted |
 //! | [`probe`] | checks that take the way of clients' packets |
 //! | [`knobs`] | constants that the loader sets once |
+//! | [`decap`] | what the decapsulator of receiving hosts and its loader share |
 //! | [`explain`] | what the dry-run program reports about one frame |
 //! | [`harness`] | what the benchmark and its kernel half share |
 //! | [`names`] | program and map names |
@@ -29,6 +30,7 @@ mod abi;
 
 pub mod backend;
 pub mod counter;
+pub mod decap;
 pub mod explain;
 pub mod flow;
 pub mod frame;

@@ -2,6 +2,7 @@
 
 pub mod csum;
 pub mod cursor;
+pub mod ecn;
 pub mod eth;
 pub mod icmp;
 pub mod ipv4;
@@ -9,6 +10,7 @@ pub mod ipv6;
 pub mod l4;
 pub mod parse;
 pub mod quic;
+pub mod tunnel;
 
 /// IP protocol number of TCP.
 pub const TCP: u8 = 6;

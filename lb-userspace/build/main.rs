@@ -2,14 +2,15 @@
 //!
 //! | variable | is |
 //! |---|---|
-//! | `LB_EBPF_OBJECT=FILE` | a ready object, built elsewhere (`bpfel-unknown-none`, release) |
+//! | `LB_EBPF_OBJECT=FILE` | a ready object, built elsewhere (`bpfel-unknown-none`, release); `lb-decap` beside it is taken, too |
 //! | `LB_EBPF_SKIP=1` | no object at all, for linting and documentation; `lbd` refuses to start |
 //! | `LB_EBPF_RUSTC=FILE` | the only compiler to consider; its cargo is looked for beside it |
 //! | `LB_BPF_LINKER=FILE` | the only `bpf-linker` to consider |
 //! | `LB_GIT_HASH=TEXT` | for `--version`, where there is no git checkout |
 //!
-//! For the crate: `OUT_DIR/lb-ebpf` (the object, empty when skipped), `OUT_DIR/lb-harness` (the benchmark's kernel half, likewise), `LB_EBPF_BUILT_BY`, `LB_GIT_HASH`. The object also stays at
-//! `<target>/ebpf/bpfel-unknown-none/release/lb-ebpf`.
+//! For the crate: `OUT_DIR/lb-ebpf` (the object, empty when skipped), likewise `OUT_DIR/lb-decap` (the decapsulator of receiving hosts) and
+//! `OUT_DIR/lb-harness` (the benchmark's kernel half), `LB_EBPF_BUILT_BY`, `LB_GIT_HASH`. The objects also stay at
+//! `<target>/ebpf/bpfel-unknown-none/release/`.
 //!
 //! A machine without a BPF toolchain can check and lint everything, and cannot link `lbd`: docs/decisions/0001.
 
@@ -27,7 +28,7 @@ use std::{
 use object::Builder;
 use source::Source;
 
-/// Linked into `lbd` when there is no object. It does not exist, so that the linker's complaint names the cause.
+/// Linked into `lbd` and `lbdecap` when there is no object. It does not exist, so that the linker's complaint names the cause.
 const LINK_STOPPER: &str = "lbd-was-built-without-its-eBPF-object--the-warnings-above-say-what-to-install";
 
 fn main() {
@@ -46,7 +47,16 @@ fn run() -> Result<String, String> {
         Source::Ready(file) => {
             println!("cargo::rerun-if-changed={}", file.display());
             fs::copy(&file, &object).map_err(|e| format!("LB_EBPF_OBJECT={}: {e}", file.display()))?;
-            without_harness(&object)?;
+            let decap = file.with_file_name(object::DECAP);
+            if decap.exists() {
+                println!("cargo::rerun-if-changed={}", decap.display());
+                fs::copy(&decap, object.with_file_name(object::DECAP))
+                    .map_err(|e| format!("{}: {e}", decap.display()))?;
+            } else {
+                without(object::DECAP, &object)?;
+            }
+            // Only there when the object was built here.
+            without(object::HARNESS, &object)?;
             Ok(format!("ready object {}", file.display()))
         }
         Source::Skip => {
@@ -62,6 +72,7 @@ fn run() -> Result<String, String> {
                     empty(&object)?;
                     say("warning", &missing);
                     println!("cargo::rustc-link-arg-bin=lbd={LINK_STOPPER}");
+                    println!("cargo::rustc-link-arg-bin=lbdecap={LINK_STOPPER}");
                     // A file that never exists: the next build looks for a toolchain again.
                     println!("cargo::rerun-if-changed={}", out_dir.join("no-toolchain-yet").display());
                     Ok("nothing (no BPF toolchain)".to_owned())
@@ -73,13 +84,14 @@ fn run() -> Result<String, String> {
 
 fn empty(object: &Path) -> Result<(), String> {
     fs::write(object, []).map_err(|e| format!("{}: {e}", object.display()))?;
-    without_harness(object)
+    without(object::DECAP, object)?;
+    without(object::HARNESS, object)
 }
 
-/// The benchmark's half is only there when the object was built here; an empty file says that it is not.
-fn without_harness(object: &Path) -> Result<(), String> {
-    let harness = object.with_file_name("lb-harness");
-    fs::write(&harness, []).map_err(|e| format!("{}: {e}", harness.display()))
+/// An empty file says that a part is not there.
+fn without(part: &str, object: &Path) -> Result<(), String> {
+    let part = object.with_file_name(part);
+    fs::write(&part, []).map_err(|e| format!("{}: {e}", part.display()))
 }
 
 /// A text of several lines as so many cargo messages.

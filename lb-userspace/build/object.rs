@@ -12,6 +12,11 @@ use crate::toolchain::{Core, Tools};
 /// Little-endian BPF: the hosts this runs on are little-endian.
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
 
+/// The decapsulator's object, beside the balancer's.
+pub(crate) const DECAP: &str = "lb-decap";
+/// The benchmark's kernel half, likewise.
+pub(crate) const HARNESS: &str = "lb-harness";
+
 /// Builds lb-ebpf.
 pub(crate) struct Builder {
     /// Its folder.
@@ -35,7 +40,7 @@ impl Builder {
         builder
     }
 
-    /// Compiles, and copies the object to `destination` and the benchmark's half beside it; the answer names the compiler.
+    /// Compiles, and copies the object to `destination` and the others beside it; the answer names the compiler.
     pub(crate) fn build(&self, tools: &Tools, destination: &Path) -> Result<String, String> {
         let libraries = self.llvm_dir(tools).map_err(|e| format!("{}: {e}", self.out_dir.display()))?;
         let mut command = Command::new(&tools.cargo);
@@ -77,11 +82,10 @@ impl Builder {
             ));
         }
         let built = self.target_dir.join(TARGET).join("release");
-        for (program, to) in
-            [("lb-ebpf", destination.to_owned()), ("lb-harness", destination.with_file_name("lb-harness"))]
-        {
+        for program in ["lb-ebpf", DECAP, HARNESS] {
             let from = built.join(program);
-            copy_if_changed(&from, &to).map_err(|e| format!("{}: {e}", from.display()))?;
+            copy_if_changed(&from, &destination.with_file_name(program))
+                .map_err(|e| format!("{}: {e}", from.display()))?;
         }
         Ok(how)
     }

@@ -20,7 +20,7 @@ pub mod region;
 mod rendezvous;
 pub mod schedule;
 pub mod tables;
-mod unlink;
+pub(crate) mod unlink;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 

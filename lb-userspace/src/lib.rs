@@ -1,4 +1,4 @@
-//! `lbd` and `lbctl`. Modules in the order of dependency; each may use what stands above it, siblings never each other.
+//! `lbd`, `lbctl` and `lbdecap`. Modules in the order of dependency; each may use what stands above it, siblings never each other.
 //!
 //! | module | is |
 //! |---|---|
@@ -12,6 +12,7 @@
 //! | [`metrics`] | Prometheus, `/livez`, `/readyz`, PyBal's endpoints |
 //! | [`cli`] | what `lbctl` prints and asks |
 //! | [`daemon`] | wiring |
+//! | [`decap`] | `lbdecap`, the other program: what a receiving host runs. It names aya and `lb_common`, too |
 
 pub mod api;
 pub mod cli;
@@ -19,6 +20,7 @@ pub mod config;
 pub mod coordinator;
 pub mod daemon;
 pub mod datapath;
+pub mod decap;
 pub mod health;
 pub mod metrics;
 pub mod model;

@@ -69,7 +69,7 @@ fn inspect(path: &str, text: &str) -> Vec<Breach> {
         in_tests |= line.trim_start().starts_with("#[cfg(test)]");
         let code = &code_of(line);
         if !may_name_kernel(path) && ["aya", "lb_common"].iter().any(|name| names(code, name)) {
-            breach("only lb-userspace::datapath names aya and lb_common: go through its types");
+            breach("only lb-userspace::datapath and ::decap name aya and lb_common: go through their types");
         }
         if !may_be_unsafe(path) && names(code, "unsafe") {
             breach("unsafe belongs into lb-common, lb-ebpf and lb-userspace::datapath");
@@ -142,12 +142,18 @@ fn may_name_kernel(path: &str) -> bool {
     path.starts_with("lb-common/")
         || path.starts_with("lb-ebpf/")
         || path.starts_with("lb-userspace/src/datapath")
+        || is_decap(path)
         || path.starts_with("xtask/src/bench")
         || is_test(path)
 }
 
 fn may_be_unsafe(path: &str) -> bool {
-    may_name_kernel(path)
+    may_name_kernel(path) && !is_decap(path)
+}
+
+/// `lbdecap`, a program of its own with its own kernel half.
+fn is_decap(path: &str) -> bool {
+    path.starts_with("lb-userspace/src/decap")
 }
 
 /// A file may say so in the first sentence about itself; then it is held to it.
@@ -173,6 +179,13 @@ mod tests {
         assert_eq!(rules("lb-userspace/src/health.rs", text), [2]);
         assert_eq!(rules("lb-userspace/src/datapath/load.rs", text), NONE);
         assert_eq!(rules("lb-userspace/src/health.rs", "// aya does it\nlet himalaya = 1;\n"), NONE);
+    }
+
+    #[test]
+    fn the_decapsulator_names_aya_and_is_safe() {
+        let path = "lb-userspace/src/decap/object.rs";
+        assert_eq!(rules(path, "use aya::Ebpf;\n"), NONE);
+        assert_eq!(rules(path, "fn f() { unsafe { g() } }"), [1]);
     }
 
     #[test]

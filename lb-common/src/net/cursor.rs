@@ -44,6 +44,17 @@ impl<'p> Cursor<'p> {
         Ok(unsafe { &mut *header.cast::<H>() })
     }
 
+    /// Copies the next header and stays before it.
+    #[inline(always)]
+    pub fn peek<H: FromBytes + Immutable + KnownLayout + Copy>(&self) -> Result<H, Reason> {
+        const { assert!(align_of::<H>() == 1, "packet headers are unaligned") };
+        if self.at.wrapping_add(size_of::<H>()) > self.end {
+            return Err(Reason::Truncated);
+        }
+        // SAFETY: in bounds (checked above), alignment 1, any bytes are a valid `H`; nobody else has a reference to what is ahead.
+        Ok(unsafe { *self.at.cast::<H>() })
+    }
+
     /// Moves past `bytes` bytes.
     #[inline(always)]
     pub fn skip(&mut self, bytes: usize) -> Result<(), Reason> {
@@ -76,6 +87,15 @@ mod tests {
         assert_eq!((*a, *b, cursor.remaining()), ([9, 2], [3, 4, 5], 0));
         assert_eq!(cursor.take::<[u8; 1]>(), Err(Reason::Truncated));
         assert_eq!(cursor.take::<[u8; 0]>().map(|h| *h), Ok([]));
+    }
+
+    #[test]
+    fn a_look_ahead_does_not_move() {
+        let mut bytes = [1u8, 2];
+        let mut cursor = Cursor::new(&mut bytes);
+        assert_eq!(cursor.peek::<[u8; 2]>(), Ok([1, 2]));
+        assert_eq!(cursor.peek::<[u8; 3]>(), Err(Reason::Truncated));
+        assert_eq!(cursor.take::<[u8; 2]>().map(|h| *h), Ok([1, 2]));
     }
 
     #[test]

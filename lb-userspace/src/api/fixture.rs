@@ -175,7 +175,7 @@ pub(crate) fn snapshot() -> Snapshot {
 }
 
 fn share(slots: u32, draining_slots: u32, pins: u32, quiet_for: Option<u64>) -> BackendStatus {
-    BackendStatus { slots, draining_slots, pins, quiet_for }
+    BackendStatus { slots, draining_slots, pins, quiet_for, ..BackendStatus::default() }
 }
 
 /// What the kernel has.
@@ -222,7 +222,13 @@ fn counters() -> Counters {
         pool: pool.parse().unwrap(),
         backend: backend.parse().unwrap(),
     };
-    let count = |packets| Count { packets, bytes: packets * 100, syns: packets / 10, closes: packets / 20 };
+    let count = |packets| Count {
+        packets,
+        bytes: packets * 100,
+        syns: packets / 10,
+        closes: packets / 20,
+        ..Count::default()
+    };
     Counters {
         services: BTreeMap::from([
             ("text".parse().unwrap(), count(1_000)),
@@ -389,7 +395,11 @@ impl FakeDaemon {
             {
                 *share = match view.disposition {
                     Disposition::Serving => BackendStatus { slots: 32_800, ..BackendStatus::default() },
-                    _ => BackendStatus { slots: 0, draining_slots: 32_800, pins: 0, quiet_for: Some(0) },
+                    _ => BackendStatus {
+                        draining_slots: 32_800,
+                        quiet_for: Some(0),
+                        ..BackendStatus::default()
+                    },
                 };
             }
             outcomes.push(Outcome {

@@ -24,7 +24,7 @@ pub fn unix(time: SystemTime) -> u64 {
 
 impl From<Count> for Traffic {
     fn from(count: Count) -> Self {
-        let Count { packets, bytes, syns, closes } = count;
+        let Count { packets, bytes, syns, closes, .. } = count;
         Self { packets, bytes, connections: syns, closes }
     }
 }

@@ -23,9 +23,7 @@ use lb_common::{
 };
 use zerocopy::IntoBytes;
 
-use super::{
-    Error, clock::Clock, digest, kernel, region::Region, schedule::MAX_TURNS, tables::Settings,
-};
+use super::{Error, clock::Clock, digest, kernel, region::Region, schedule::MAX_TURNS, tables::Settings};
 use crate::model::Limits;
 
 /// The object, built by the build script; empty when this binary was built without an eBPF toolchain.
@@ -211,7 +209,12 @@ impl Object {
 
     /// What the tables must know of this program.
     pub fn settings(&self, secret: &[u8; 32]) -> Settings {
-        Settings { seed: digest::seed(secret), tick: self.clock.tick(), pin_idle: MAX_PIN_IDLE as u16, ingress_mtu: 0 }
+        Settings {
+            seed: digest::seed(secret),
+            tick: self.clock.tick(),
+            pin_idle: MAX_PIN_IDLE as u16,
+            ingress_mtu: 0,
+        }
     }
 
     /// The limits that the actual sizes allow.
@@ -223,7 +226,9 @@ impl Object {
             pools: of(names::POOLS),
             slots: of(names::SLOTS) * SLOTS_PER_LINE,
             pins: of(names::PROTECTED) * WAYS as u32,
-            ..Limits::default()
+            flows: of(names::FLOWS) * WAYS as u32,
+            sources: of(names::SOURCES) * WAYS as u32,
+            prefixes: of(names::ACCESS4),
         }
     }
 
@@ -313,9 +318,8 @@ impl Object {
 
 fn handle(ebpf: &Ebpf, name: &str) -> Result<MapHandle, Error> {
     let what = || format!("finding the map {name}");
-    let Some(
-        Map::Array(data) | Map::PerCpuArray(data) | Map::LpmTrie(data) | Map::HashMap(data),
-    ) = ebpf.map(name)
+    let Some(Map::Array(data) | Map::PerCpuArray(data) | Map::LpmTrie(data) | Map::HashMap(data)) =
+        ebpf.map(name)
     else {
         return Err(kernel(what(), std::io::Error::other("the object has no such map")));
     };

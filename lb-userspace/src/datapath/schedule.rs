@@ -94,7 +94,8 @@ mod tests {
     use super::*;
 
     fn candidates(weights: &[u32]) -> Vec<Candidate> {
-        let make = |(i, w): (usize, &u32)| Candidate { index: i as u16 + 1, weight: *w, active: 0, inactive: 0 };
+        let make =
+            |(i, w): (usize, &u32)| Candidate { index: i as u16 + 1, weight: *w, active: 0, inactive: 0 };
         weights.iter().enumerate().map(make).collect()
     }
 

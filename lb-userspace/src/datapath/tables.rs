@@ -57,7 +57,7 @@ pub use self::{
     sweep::Swept,
 };
 use super::{Desired, Error, PoolStatus};
-use crate::model::{BackendId, Disposition, Endpoint, Limits, PoolName, ServiceName};
+use crate::model::{BackendId, Disposition, Limits, PoolName, ServiceName};
 
 /// Ticks that a freed range or index rests: a packet takes microseconds.
 const GRACE: u32 = 2;

@@ -31,7 +31,7 @@ struct LinkDetach {
 }
 
 /// Detaches the link pinned at `pin` and removes the pin.
-pub(super) fn unlink(pin: &Path) -> io::Result<()> {
+pub(crate) fn unlink(pin: &Path) -> io::Result<()> {
     let detached = open(pin).and_then(|link| {
         let attr = LinkDetach { link: link.as_raw_fd().cast_unsigned() };
         bpf(LINK_DETACH, &attr).map(drop)

@@ -63,6 +63,7 @@ impl Outcome {
             Self::Stopped(why) => match why.verdict() {
                 Verdict::Pass => PASS,
                 Verdict::Drop => DROP,
+                Verdict::Answer => TX,
             },
             Self::Sent { redirected, .. } => {
                 if *redirected {
@@ -82,6 +83,9 @@ impl Outcome {
         }
     }
 }
+
+/// Events of slots; those behind them are of tracked flows.
+const SLOT_EVENTS: usize = PinEvent::Tracked as usize;
 
 /// All counters, summed over CPUs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,7 +128,8 @@ pub(crate) struct World {
     pub(crate) tables: Tables<Mapped>,
     pub(crate) desired: Desired,
     report: Region,
-    counters: [PerCpuArray<MapData, [u64; 4]>; 2],
+    counters: [PerCpuArray<MapData, [u64; 2]>; 2],
+    events: [PerCpuArray<MapData, [u64; 4]>; 2],
     words: [PerCpuArray<MapData, u64>; 2],
     /// The counters after the last watched packet, unless something unwatched happened since.
     counted: RefCell<Option<Counts>>,
@@ -153,6 +158,7 @@ impl World {
         let mut world = Self {
             report: object.region(names::EXPLAIN).unwrap(),
             counters: [names::SERVICE_COUNTERS, names::BACKEND_COUNTERS].map(|n| data(n).try_into().unwrap()),
+            events: [names::SERVICE_EVENTS, names::BACKEND_EVENTS].map(|n| data(n).try_into().unwrap()),
             words: [names::REASON_COUNTERS, names::PIN_COUNTERS].map(|n| data(n).try_into().unwrap()),
             object,
             tables,
@@ -225,25 +231,24 @@ impl World {
 
     /// All counters now.
     pub(crate) fn counts(&self) -> Counts {
-        let [services, backends] = &self.counters;
-        let four = |map: &PerCpuArray<MapData, [u64; 4]>, index: u16| {
-            let cpus = map.get(&u32::from(index), 0).unwrap();
-            cpus.iter().fold([0; 4], |sum, cpu| std::array::from_fn(|i| sum[i] + cpu[i]))
+        let four = |of: usize, index: u16| {
+            let index = u32::from(index);
+            let counters = self.counters[of].get(&index, 0).unwrap();
+            let events = self.events[of].get(&index, 0).unwrap();
+            let [packets, bytes] = counters.iter().fold([0; 2], |[p, b], cpu| [p + cpu[0], b + cpu[1]]);
+            let [syns, fins, resets, _] =
+                events.iter().fold([0; 4], |sum, cpu| std::array::from_fn(|i| sum[i] + cpu[i]));
+            [packets, bytes, syns, fins + resets]
         };
         let [reasons, pins] = &self.words;
         let one = |map: &PerCpuArray<MapData, u64>| {
-            (0..map.len()).map(|i| map.get(&i, 0).unwrap().iter().sum()).collect()
+            (0..map.len()).map(|i| map.get(&i, 0).unwrap().iter().sum()).collect::<Vec<u64>>()
         };
         Counts {
             reasons: one(reasons),
-            pins: one(pins),
-            services: self
-                .tables
-                .services()
-                .iter()
-                .map(|(n, i)| (n.to_string(), four(services, *i)))
-                .collect(),
-            backends: self.tables.backends().map(|(i, id)| (id.to_string(), four(backends, i))).collect(),
+            pins: one(pins)[..SLOT_EVENTS].to_vec(),
+            services: self.tables.services().iter().map(|(n, i)| (n.to_string(), four(0, *i))).collect(),
+            backends: self.tables.backends().map(|(i, id)| (id.to_string(), four(1, i))).collect(),
         }
     }
 

@@ -116,7 +116,7 @@ pub fn leaving(moment: &Moment, pool: &PoolName) -> Vec<Leaving> {
 
 impl From<BackendStatus> for Share {
     fn from(status: BackendStatus) -> Self {
-        let BackendStatus { slots, draining_slots, pins, quiet_for } = status;
+        let BackendStatus { slots, draining_slots, pins, quiet_for, .. } = status;
         Self { slots, draining_slots, pins, quiet_for }
     }
 }

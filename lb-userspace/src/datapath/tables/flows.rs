@@ -32,13 +32,7 @@ pub(super) struct Flows {
 impl Flows {
     /// Counts live flows, and clears those that are over and those to a backend that is not `alive`; sources are let go as soon as their
     /// backend no longer `takes` new connections.
-    pub(super) fn run(
-        memory: &impl Memory,
-        tick: u16,
-        idle: &[u16],
-        alive: &[bool],
-        takes: &[bool],
-    ) -> Self {
+    pub(super) fn run(memory: &impl Memory, tick: u16, idle: &[u16], alive: &[bool], takes: &[bool]) -> Self {
         let backends = usize::from(MAX_BACKEND) + 1;
         let mut flows = Self { of: vec![Tracked::default(); backends], sources: vec![0; backends], live: 0 };
         for (map, established) in [(U64Map::FlowsNew, false), (U64Map::Flows, true)] {
@@ -55,7 +49,8 @@ impl Flows {
                     continue;
                 }
                 let tracked = &mut flows.of[backend];
-                let of = if established && !pin.closing() { &mut tracked.active } else { &mut tracked.inactive };
+                let of =
+                    if established && !pin.closing() { &mut tracked.active } else { &mut tracked.inactive };
                 // The tag has the hash's low bits.
                 of[usize::from(!sampled(u64::from(pin.tag())))] += 1;
                 flows.live += 1;

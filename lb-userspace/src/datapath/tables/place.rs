@@ -51,7 +51,8 @@ impl<M: Memory> Tables<M> {
         let ids = self.server_ids(desired);
         let listed = placed.iter().map(|(index, _, service)| (*index, &service.rules));
         let mut problems = vec![self.rules.apply(&self.memory, listed, &ids)];
-        problems.extend(placed.iter().map(|(index, _, service)| self.take_turns(*index, service, desired, now)));
+        problems
+            .extend(placed.iter().map(|(index, _, service)| self.take_turns(*index, service, desired, now)));
 
         // The kernel program searches only where there is something to be found.
         let there = |(a, b): (u64, u64), more: bool| (a.max(u64::from(more)), b.max(u64::from(more)));

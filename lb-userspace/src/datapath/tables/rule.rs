@@ -1,7 +1,11 @@
 //! Model of what the kernel program does with a packet (design 4.3), for tests: the same tables, the same rule, plain Rust.
 
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    io,
+    rc::Rc,
+};
 
 use lb_common::{
     backend::VALID,
@@ -9,13 +13,17 @@ use lb_common::{
     slot::{self, Slot},
 };
 
-use super::memory::{Memory, U16Map, U64Map};
+use super::memory::{Memory, Trie, TrieKey, U16Map, U64Map};
+
+/// Services there is room for.
+const SERVICES: usize = 64;
 
 /// Tables in plain memory that lose every store after the `budget`th: what a daemon that is killed there leaves.
 #[derive(Clone, Debug)]
 pub(super) struct Bank {
-    halves: RefCell<[Vec<u16>; 4]>,
-    words: RefCell<[Vec<u64>; 6]>,
+    halves: RefCell<[Vec<u16>; U16Map::ALL.len()]>,
+    words: RefCell<[Vec<u64>; U64Map::ALL.len()]>,
+    tries: RefCell<BTreeMap<Trie, BTreeMap<TrieKey, u64>>>,
     budget: Cell<u64>,
     stores: Cell<u64>,
 }
@@ -24,7 +32,10 @@ impl Bank {
     pub(super) fn new(slots: usize, pools: usize, backends: usize) -> Rc<Self> {
         let pins = 4096 * WAYS;
         Rc::new(Self {
-            halves: RefCell::new(std::array::from_fn(|_| vec![0; slots])),
+            halves: RefCell::new(U16Map::ALL.map(|map| match map {
+                U16Map::Sequences => vec![0; 8 * 1024],
+                _ => vec![0; slots],
+            })),
             words: RefCell::new([
                 vec![0; 16 * 8],
                 vec![0; 16 * 8],
@@ -32,7 +43,15 @@ impl Bank {
                 vec![0; backends * 8],
                 vec![0; pins],
                 vec![0; pins],
+                vec![0; SERVICES * 8],
+                vec![0; 1024 * 2],
+                vec![0; 8],
+                vec![0; SERVICES],
+                vec![0; 64 * WAYS],
+                vec![0; 256 * WAYS],
+                vec![0; 64 * WAYS],
             ]),
+            tries: RefCell::default(),
             budget: Cell::new(u64::MAX),
             stores: Cell::new(0),
         })
@@ -101,6 +120,21 @@ impl Memory for Rc<Bank> {
             self.store64(map, index, new);
         }
         same
+    }
+    fn entries(&self, trie: Trie) -> io::Result<BTreeMap<TrieKey, u64>> {
+        Ok(self.tries.borrow().get(&trie).cloned().unwrap_or_default())
+    }
+    fn put(&self, trie: Trie, key: &[u8], value: u64) -> io::Result<()> {
+        if self.alive() {
+            self.tries.borrow_mut().entry(trie).or_default().insert(key.to_vec(), value);
+        }
+        Ok(())
+    }
+    fn remove(&self, trie: Trie, key: &[u8]) -> io::Result<()> {
+        if self.alive() {
+            self.tries.borrow_mut().entry(trie).or_default().remove(key);
+        }
+        Ok(())
     }
 }
 

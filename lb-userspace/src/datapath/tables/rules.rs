@@ -29,7 +29,8 @@ const WORD_SEQUENCE: usize = 4;
 pub(super) fn tracks(service: &DesiredService) -> bool {
     let Rules { tracking, scheduler, persistence, max_new_per_second, .. } = &service.rules;
     // A turn and a source's stickiness bind a connection, not a slot; and only what is tracked tells a new flow of plain UDP from an old one.
-    let udp = service.udp_class != UdpClass::Quic && service.endpoints.iter().any(|e| e.protocol == Protocol::Udp);
+    let udp =
+        service.udp_class != UdpClass::Quic && service.endpoints.iter().any(|e| e.protocol == Protocol::Udp);
     *tracking == Tracking::Always
         || *scheduler != Scheduler::Maglev
         || persistence.is_some()
@@ -111,7 +112,13 @@ impl RuleTable {
     }
 
     /// Writes a service's record: what its flags speak of before the flags.
-    pub(super) fn write(&mut self, memory: &impl Memory, index: u16, service: &DesiredService, tick: Duration) {
+    pub(super) fn write(
+        &mut self,
+        memory: &impl Memory,
+        index: u16,
+        service: &DesiredService,
+        tick: Duration,
+    ) {
         let record = record(service, tick);
         let at = usize::from(index) * RECORD;
         let words: Vec<u64> = record
@@ -169,11 +176,9 @@ impl RuleTable {
             }
         }
         let mut problem = None;
-        for result in [
-            self.access4.apply(memory, &four),
-            self.access6.apply(memory, &six),
-            self.ids.apply(memory, ids),
-        ] {
+        for result in
+            [self.access4.apply(memory, &four), self.access6.apply(memory, &six), self.ids.apply(memory, ids)]
+        {
             problem = problem.or(result.err());
         }
         problem.map_or(Ok(()), Err)

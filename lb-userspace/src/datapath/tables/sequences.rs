@@ -36,16 +36,13 @@ pub(super) struct Sequences {
 impl Sequences {
     /// Takes over the ranges that records name.
     pub(super) fn adopt(memory: &impl Memory, rules: &RuleTable, services: &[u16]) -> Self {
-        let mut sequences = Self {
-            ranges: Ranges::new(memory.len16(U16Map::Sequences) as u32),
-            by_service: BTreeMap::new(),
-        };
+        let mut sequences =
+            Self { ranges: Ranges::new(memory.len16(U16Map::Sequences) as u32), by_service: BTreeMap::new() };
         for index in services {
             let (start, len) = rules.sequence(*index);
             let room = len.max(MAX_TURNS as u32);
             if len > 0 && sequences.ranges.claim(start, room) {
-                let sequence =
-                    Sequence { scheduler: Scheduler::Maglev, start, room, candidates: Vec::new() };
+                let sequence = Sequence { scheduler: Scheduler::Maglev, start, room, candidates: Vec::new() };
                 sequences.by_service.insert(*index, sequence);
             }
         }

@@ -90,7 +90,8 @@ impl<M: Memory> Tables<M> {
     fn freeze(&mut self) {
         let words = self.memory.len64(U64Map::Protected) as u64;
         let live = self.scan.as_ref().map_or(0, |scan| u64::from(scan.protected));
-        let frozen = live * if self.words.frozen() { 2 } else { 4 } > words * if self.words.frozen() { 1 } else { 3 };
+        let frozen =
+            live * if self.words.frozen() { 2 } else { 4 } > words * if self.words.frozen() { 1 } else { 3 };
         self.words.set_frozen(&self.memory, frozen);
     }
 

@@ -18,7 +18,7 @@ const IDLE: u16 = 20;
 const DRAIN: u64 = 200;
 
 fn settings() -> Settings {
-    Settings { seed: 7, tick: Duration::from_secs(1), pin_idle: IDLE }
+    Settings { seed: 7, tick: Duration::from_secs(1), pin_idle: IDLE, ingress_mtu: 1500 }
 }
 
 fn small() -> Limits {

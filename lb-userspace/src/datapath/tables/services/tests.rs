@@ -9,17 +9,18 @@ use crate::datapath::tables::rule::Bank;
 const MAP4: U64Map = U64Map::Services4;
 const MAP6: U64Map = U64Map::Services6;
 
-fn vip(n: u16, six: bool) -> Vip {
+fn key_of(n: u16, six: bool) -> Key {
     let [a, b] = n.to_be_bytes();
-    Vip {
-        addr: if six {
-            std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n).into()
-        } else {
-            [203, 0, a, b].into()
-        },
-        port: 443,
-        protocol: Protocol::Tcp,
-    }
+    let addr = if six {
+        std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n).into()
+    } else {
+        [203, 0, a, b].into()
+    };
+    key(addr, 443, lb_common::net::TCP).1
+}
+
+fn value(service: u16, pool: u16) -> ServiceRef {
+    ServiceRef { service, pool, flags: lb_common::service::UDP_FLOW }
 }
 
 /// What the kernel program's lookup does, on the memory.
@@ -44,17 +45,17 @@ fn table(bank: &Rc<Bank>, six: bool) -> (ServiceTable, u64) {
 }
 
 fn wanted(of: impl IntoIterator<Item = u16>, six: bool, pool: u16) -> BTreeMap<Key, ServiceRef> {
-    of.into_iter().map(|n| (key(&vip(n, six)).1, value(n, pool, UdpClass::Flow))).collect()
+    of.into_iter().map(|n| (key_of(n, six), value(n, pool))).collect()
 }
 
 #[test]
 fn words_are_laid_out_as_the_shared_types_say() {
-    let entry = ServiceEntry4 { key: 0x0102, value: value(7, 9, UdpClass::Flow) };
+    let entry = ServiceEntry4 { key: 0x0102, value: value(7, 9) };
     let bytes = entry.as_bytes();
     assert_eq!(bytes[8..], pack(entry.value).to_ne_bytes());
     let addr = |s: &str| s.parse::<std::net::Ipv6Addr>().unwrap();
-    let vip = Vip { addr: addr("2001:db8::1").into(), port: 443, protocol: Protocol::Udp };
-    assert_eq!(key(&vip).1[0].to_ne_bytes(), addr("2001:db8::1").octets()[..8]);
+    let found = key(addr("2001:db8::1").into(), 443, lb_common::net::UDP).1;
+    assert_eq!(found[0].to_ne_bytes(), addr("2001:db8::1").octets()[..8]);
 }
 
 #[test]
@@ -121,7 +122,7 @@ fn entries_that_no_lookup_finds_or_of_no_pool_are_cleared() {
     let (mut first, _) = table(&bank, false);
     first.apply(&bank, &wanted(0..4, false, 1)).unwrap();
     // In a bucket that is neither home nor alternate.
-    let stray = key(&vip(50, false)).1;
+    let stray = key_of(50, false);
     let (home, alternate) = first.homes(&stray);
     let bucket = (0..16).find(|b| *b != home && *b != alternate).unwrap();
     let at = first.free(bucket).unwrap();
@@ -150,7 +151,7 @@ proptest! {
             let all = wanted(state.iter().copied(), six, n as u16);
             first.apply(&bank, &all).unwrap();
             for n in 0..60 {
-                let key = key(&vip(n, six)).1;
+                let key = key_of(n, six);
                 prop_assert_eq!(lookup(&bank, &key, six), all.get(&key).copied());
             }
             let (second, cleared) = table(&bank, six);
