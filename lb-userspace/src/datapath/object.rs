@@ -174,9 +174,8 @@ impl Object {
         }
         // What forwards does not depend on what checks.
         let probes = [names::PROG_PROBE_OUT, names::PROG_PROBE_IN].iter().try_for_each(|program| {
-            let loaded = classifier(&mut ebpf, program).and_then(|p| {
-                p.load().map_err(|e| kernel(format!("verifying the program {program}"), e))
-            });
+            let loaded = classifier(&mut ebpf, program)
+                .and_then(|p| p.load().map_err(|e| kernel(format!("verifying the program {program}"), e)));
             loaded.map_err(|e| e.to_string())
         });
         let mut maps = BTreeMap::new();

@@ -79,6 +79,8 @@ pub struct Probes {
     problem: Option<Arc<str>>,
     /// That was logged.
     said: bool,
+    /// [`Self::attach`] was called: the tables are whole.
+    attaching: bool,
     path: Arc<CheckPath>,
 }
 
@@ -94,6 +96,7 @@ impl Probes {
             dir: dir.to_owned(),
             problem,
             said: false,
+            attaching: false,
             path: Arc::new(CheckPath::new(object.region(names::PROBE_FLOWS)?)),
         })
     }
@@ -106,9 +109,9 @@ impl Probes {
     /// Why checks do not take the way of clients' packets, or some do not; for status.
     pub fn problem(&self) -> Option<String> {
         let failed = || {
-            self.interfaces.values().find_map(|i| {
-                Some(format!("interface {}: {}", i.name, i.programs.as_ref().err()?))
-            })
+            self.interfaces
+                .values()
+                .find_map(|i| Some(format!("interface {}: {}", i.name, i.programs.as_ref().err()?)))
         };
         let problem = self.problem.as_ref().map(ToString::to_string).or_else(failed);
         problem.filter(|_| !self.wanted.is_empty())
@@ -116,6 +119,7 @@ impl Probes {
 
     /// Attaches the programs to the configured interfaces. What cannot be is no reason not to forward.
     pub fn attach(&mut self, object: &Object, interfaces: &[String]) {
+        self.attaching = true;
         attach::forget_others(interfaces, &self.dir);
         for name in interfaces {
             if let Ok(index) = nix::net::if_::if_nametoindex(name.as_str()) {
@@ -143,7 +147,7 @@ impl Probes {
                     self.write(index, &entry);
                     self.wanted.insert(index, entry);
                     match hop {
-                        None => Way::Unresolved,
+                        None => Way::Unresolved(MARK | u32::from(index)),
                         Some(hop) => self.by(object, index, hop),
                     }
                 }
@@ -156,7 +160,8 @@ impl Probes {
     /// A tick's work: entries that somebody else changed are written again, and interfaces that were made anew get their programs
     /// again. Returns how many entries that were.
     pub fn tend(&mut self, object: &Object) -> u64 {
-        let drifted: Vec<u16> = self.wanted.iter().filter(|(i, p)| !self.holds(**i, p)).map(|(i, _)| *i).collect();
+        let drifted: Vec<u16> =
+            self.wanted.iter().filter(|(i, p)| !self.holds(**i, p)).map(|(i, _)| *i).collect();
         for index in &drifted {
             if let Some(entry) = self.wanted.get(index).copied() {
                 self.write(*index, &entry);
@@ -177,7 +182,7 @@ impl Probes {
 
     /// The way of a mark whose packets leave by this hop.
     fn by(&mut self, object: &Object, index: u16, hop: &NextHop) -> Way {
-        if self.problem.is_none() && !self.interfaces.contains_key(&hop.ifindex) {
+        if !self.interfaces.contains_key(&hop.ifindex) {
             let name = nix::net::if_::if_indextoname(hop.ifindex).ok();
             if let Some(name) = name.as_ref().and_then(|name| name.to_str().ok()) {
                 self.attach_to(object, hop.ifindex, name);
@@ -186,12 +191,12 @@ impl Probes {
         match self.interfaces.get(&hop.ifindex).map(|i| &i.programs) {
             Some(Ok(_)) => Way::Marked(MARK | u32::from(index)),
             Some(Err(why)) => Way::Never(why.clone()),
-            None => Way::Never(format!("interface #{} does not exist", hop.ifindex).into()),
+            None => Way::Never(format!("interface #{} is not there", hop.ifindex).into()),
         }
     }
 
     fn attach_to(&mut self, object: &Object, index: u32, name: &str) {
-        if self.problem.is_some() {
+        if self.problem.is_some() || !self.attaching {
             return;
         }
         let programs = attach::attach(object, name, &self.dir).map_err(|e| Arc::from(e.to_string()));

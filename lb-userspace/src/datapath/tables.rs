@@ -36,6 +36,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use lb_common::{service::ServiceRef, slot::MAX_BACKEND};
 
+pub(super) use self::backends::way;
 use self::{
     backends::{Backends, Surroundings},
     clock::{WideClock, short_ticks, ticks},
@@ -51,7 +52,6 @@ use self::{
     slots::Slots,
     transitions::State,
 };
-pub(super) use self::backends::way;
 pub use self::{
     memory::{Memory, Trie, TrieKey, U16Map, U64Map},
     sweep::Swept,

@@ -74,13 +74,21 @@ pub(super) fn links(object: &Object, interface: &str, dir: &Path) -> Result<Vec<
     PROGRAMS
         .iter()
         .map(|(name, at, prefix)| {
-            object.with_classifier(name, |program| Ok(link(program, interface, *at, &dir.join(pin(prefix, interface)))))
+            object
+                .with_classifier(name, |program| {
+                    Ok(link(program, interface, *at, &dir.join(pin(prefix, interface))))
+                })
                 .map_err(Refused::For)?
         })
         .collect()
 }
 
-fn link(program: &mut SchedClassifier, interface: &str, at: TcAttachType, pin: &Path) -> Result<PinnedLink, Refused> {
+fn link(
+    program: &mut SchedClassifier,
+    interface: &str,
+    at: TcAttachType,
+    pin: &Path,
+) -> Result<PinnedLink, Refused> {
     let failed = |what: &str, e: Box<dyn std::error::Error + Send + Sync>| {
         Refused::For(kernel(format!("{what} the program of checks, interface {interface}"), e))
     };
@@ -94,7 +102,8 @@ fn link(program: &mut SchedClassifier, interface: &str, at: TcAttachType, pin: &
             }
         }
     }
-    let id = match program.attach_with_options(interface, at, TcAttachOptions::TcxOrder(LinkOrder::default())) {
+    let id = match program.attach_with_options(interface, at, TcAttachOptions::TcxOrder(LinkOrder::default()))
+    {
         Ok(id) => id,
         Err(e) if too_old(&e) => return Err(Refused::Unknown),
         Err(e) => return Err(failed("attaching", e.into())),
@@ -124,10 +133,14 @@ fn adopt(program: &mut SchedClassifier, pin: &Path) -> Result<PinnedLink, String
 
 /// The programs as filters of a `clsact` qdisc. The qdisc stays: somebody else may use it too.
 pub(super) fn filters(object: &Object, interface: &str) -> Result<Attached, Error> {
-    let what = |what: &str| format!("{what} the program of checks, interface {interface} (by a clsact qdisc)");
+    let what =
+        |what: &str| format!("{what} the program of checks, interface {interface} (by a clsact qdisc)");
     match tc::qdisc_add_clsact(interface) {
         Err(TcError::NetlinkError(e)) if e.raw_os_error() != Some(libc::EEXIST) => {
-            return Err(kernel(what("attaching"), io::Error::from_raw_os_error(e.raw_os_error().unwrap_or(0))));
+            return Err(kernel(
+                what("attaching"),
+                io::Error::from_raw_os_error(e.raw_os_error().unwrap_or(0)),
+            ));
         }
         Err(e) if !matches!(e, TcError::NetlinkError(_) | TcError::AlreadyAttached) => {
             return Err(kernel(what("attaching"), e));
@@ -139,7 +152,9 @@ pub(super) fn filters(object: &Object, interface: &str) -> Result<Attached, Erro
     for (name, at, _) in PROGRAMS {
         object.with_classifier(name, |program| {
             let options = TcAttachOptions::Netlink(NlOptions::default());
-            let id = program.attach_with_options(interface, at, options).map_err(|e| kernel(what("attaching"), e))?;
+            let id = program
+                .attach_with_options(interface, at, options)
+                .map_err(|e| kernel(what("attaching"), e))?;
             // It is removed by its name.
             let link = program.take_link(id).map_err(|e| kernel(what("attaching"), e))?;
             std::mem::forget(link);
@@ -164,7 +179,8 @@ pub(super) fn forget_others(interfaces: &[String], dir: &Path) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let ours = |(_, _, prefix): &(_, _, &str)| interfaces.iter().any(|i| pin(prefix, i) == name);
-        let other = PROGRAMS.iter().any(|(_, _, prefix)| name.starts_with(prefix)) && !PROGRAMS.iter().any(ours);
+        let other =
+            PROGRAMS.iter().any(|(_, _, prefix)| name.starts_with(prefix)) && !PROGRAMS.iter().any(ours);
         if other && let Err(e) = unlink(&entry.path()) {
             tracing::warn!(pin = name, error = %e, "an attachment that is no longer needed stays");
         }

@@ -22,8 +22,8 @@ pub enum Way {
     Marked(u32),
     /// The kernel's table does not have it yet.
     Unknown,
-    /// The backend's next hop is not known.
-    Unresolved,
+    /// The same, but the backend's next hop is not known: packets are dropped.
+    Unresolved(u32),
     /// Not at all; why.
     Never(Arc<str>),
 }
