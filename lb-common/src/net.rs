@@ -21,10 +21,6 @@ pub const UDP: u8 = 17;
 pub const ICMP: u8 = 1;
 /// IP protocol number of ICMP for IPv6.
 pub const ICMPV6: u8 = 58;
-/// IP protocol number of an IPv4 packet inside another packet (RFC 2003).
-pub const IPV4_INSIDE: u8 = 4;
-/// IP protocol number of an IPv6 packet inside another packet (RFC 2473).
-pub const IPV6_INSIDE: u8 = 41;
 /// IP protocol number of SCTP.
 pub const SCTP: u8 = 132;
 

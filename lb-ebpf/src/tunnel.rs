@@ -8,12 +8,13 @@ use aya_ebpf::{bindings::xdp_md, helpers::bpf_xdp_adjust_head, programs::XdpCont
 use lb_common::{
     backend::{Backend, OUTER6},
     net::{
-        IPV4_INSIDE, IPV6_INSIDE, UDP,
+        UDP,
         cursor::Cursor,
         eth::{self, Macs},
         ipv4::{self, Ipv4},
         ipv6::Ipv6,
         l4::Udp,
+        tunnel::{IPIP, IPV6},
     },
     reason::Reason,
 };
@@ -62,9 +63,9 @@ pub fn outer(mut cursor: Cursor<'_>, to: &Backend, hash: u64, inner: Inner) -> R
     let next = if gue {
         UDP
     } else if inner.six {
-        IPV6_INSIDE
+        IPV6
     } else {
-        IPV4_INSIDE
+        IPIP
     };
     let payload = inner.len.wrapping_add(if gue { 8 } else { 0 });
     if to.flags & OUTER6 == 0 {

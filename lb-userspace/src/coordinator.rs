@@ -24,6 +24,7 @@ mod targets;
 mod tests;
 pub mod threshold;
 mod view;
+mod way;
 
 pub use adopted::{Adopted, AdoptedBackend};
 pub use effect::Effect;

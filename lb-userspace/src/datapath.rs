@@ -9,6 +9,7 @@ pub mod digest;
 mod driver;
 pub mod engine;
 mod frame;
+pub mod kernel_check;
 mod keyed;
 mod live;
 pub mod maglev;

@@ -23,7 +23,19 @@ pub(crate) struct Options {
     /// Only cases whose name contains this
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// Measure another build of the program (its object file) beside this one
+    #[arg(long, value_name = "OBJECT")]
+    against: Option<PathBuf>,
+    /// Fail if a row is slower than the committed baseline allows
+    #[arg(long)]
+    check: bool,
+    /// Measure several times and write the baseline
+    #[arg(long, conflicts_with_all = ["check", "only", "against", "json"])]
+    write_baseline: bool,
 }
+
+/// The committed ratios, below the repository's root.
+const BASELINE: &str = "lb-userspace/benches/packet/baseline.json";
 
 /// The chore.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
@@ -37,10 +49,17 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if let Some(only) = &options.only {
         command.args(["--only", only]);
     }
-    if let Some(file) = &options.json {
-        // Cargo runs the benchmark in the package's folder; the path was meant from here.
-        let here = env::current_dir().context("the current folder")?;
-        command.arg("--json").arg(here.join(file));
+    // Cargo runs the benchmark in the package's folder; paths were meant from here.
+    let here = env::current_dir().context("the current folder")?;
+    for (flag, file) in [("--json", &options.json), ("--against", &options.against)] {
+        if let Some(file) = file {
+            command.arg(flag).arg(here.join(file));
+        }
+    }
+    for (flag, wanted) in [("--check", options.check), ("--write-baseline", options.write_baseline)] {
+        if wanted {
+            command.arg(flag).arg(workspace.root.join(BASELINE));
+        }
     }
     process::run(&mut command)
 }

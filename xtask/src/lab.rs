@@ -20,7 +20,7 @@ mod cleanup;
 pub(crate) mod client;
 mod live;
 mod load;
-mod pass;
+pub(crate) mod pass;
 mod report;
 mod site;
 mod story;

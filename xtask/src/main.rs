@@ -10,6 +10,7 @@ mod process;
 mod setup;
 mod test;
 mod tidy;
+mod vm;
 mod workspace;
 
 // Setup asks whether a toolchain is there by the very lines with which the build script will look for it.
@@ -52,15 +53,24 @@ enum Chore {
     Lab(lab::Options),
     /// What a packet costs, in ns, and what a pool's rebuild takes (as root)
     Bench(bench::Options),
+    /// Other kernels, emulated: the packet suite, VLANs, bonds and tunnel devices on each
+    Vm(vm::Options),
     /// Run the fuzz targets for a bounded time (needs nightly and cargo-fuzz)
     Fuzz(fuzz::Options),
     /// The lab's load; the lab runs it inside the client's namespace
     #[command(hide = true)]
     LabClient(lab::client::Options),
+    /// The first process of an emulated machine, and what it runs there
+    #[command(hide = true)]
+    VmGuest(vm::guest::Options),
 }
 
 fn main() -> ExitCode {
     let chore = Arguments::parse().chore;
+    if let Chore::VmGuest(options) = &chore {
+        // There is no repository in there.
+        return vm::guest::run(options);
+    }
     match run(chore) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -83,5 +93,7 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Bench(options) => bench::run(&workspace, &options),
         Chore::Fuzz(options) => fuzz::run(&workspace, &options),
         Chore::LabClient(options) => lab::client::run(&options),
+        Chore::Vm(options) => vm::run(&workspace, &options),
+        Chore::VmGuest(_) => Ok(()),
     }
 }

@@ -27,6 +27,8 @@ pub(crate) enum For {
     Build,
     /// Run all tests.
     Test,
+    /// Run emulated machines.
+    Vm,
     /// Run the lab.
     Lab,
 }
@@ -56,6 +58,14 @@ const PROGRAMS: &[Program] = &[
         why: "turns off checksum offload on veth",
         service: false,
     },
+    Program {
+        name: "strip",
+        package: "binutils",
+        from: For::Vm,
+        why: "makes programs small enough for a guest",
+        service: false,
+    },
+    Program { name: "xz", package: "xz-utils", from: For::Vm, why: "unpacks kernel modules", service: false },
     Program {
         name: "haproxy",
         package: "haproxy",

@@ -31,10 +31,10 @@ pub(crate) struct Options {
 
 /// Tests of one run, or of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Tally {
-    passed: u64,
-    failed: u64,
-    ignored: u64,
+pub(crate) struct Tally {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) ignored: u64,
 }
 
 /// A step that ended.
@@ -130,7 +130,7 @@ fn count(command: &mut Command, tally: &mut Tally) -> Result<()> {
 
 impl Tally {
     /// Adds a line `test result: ok. 3 passed; 0 failed; 1 ignored; …`; other lines say nothing.
-    fn add(&mut self, line: &str) {
+    pub(crate) fn add(&mut self, line: &str) {
         let Some((_, results)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
         else {
             return;

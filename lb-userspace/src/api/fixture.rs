@@ -64,6 +64,8 @@ fn hop(last: u8) -> NextHop {
         ifindex: 2,
         vlan: 0,
         mtu: 1500,
+        gateway: None,
+        source: None,
     }
 }
 

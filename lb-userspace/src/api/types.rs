@@ -73,6 +73,9 @@ pub struct DatapathState {
     pub drift_repaired: u64,
     /// The last thing that could not be written.
     pub problem: Option<String>,
+    /// Why checks with `via = "vip"`, or some of them, go to the backends' own addresses.
+    #[serde(default)]
+    pub check_path_problem: Option<String>,
 }
 
 /// The program on an interface.
@@ -294,11 +297,13 @@ pub struct Backend {
 pub struct NextHop {
     /// Destination MAC address.
     pub mac: String,
+    /// Address of the router whose MAC address that is; `null`: the backend's own.
+    pub gateway: Option<String>,
     /// Egress interface's index.
     pub ifindex: u32,
     /// VLAN id, 0 for none.
     pub vlan: u16,
-    /// MTU of the egress.
+    /// Largest L3 packet on this way, in bytes.
     pub mtu: u32,
 }
 
@@ -336,6 +341,10 @@ pub struct Check {
     pub kind: String,
     /// Port.
     pub port: u16,
+    /// The VIP it goes to by the way of clients' packets; `null`: it goes to the backend's own address.
+    pub vip: Option<IpAddr>,
+    /// Why it goes another way than configured, if it does.
+    pub note: Option<String>,
     /// Its verdict; `null` before the first.
     pub up: Option<bool>,
     /// The latest result; `null` before the first.

@@ -67,6 +67,7 @@ pub fn status(moment: &Moment) -> Status {
                 .collect(),
             drift_repaired: status.drift_repaired,
             problem: status.problem.clone(),
+            check_path_problem: status.check_path_problem.clone(),
         },
         pools: snapshot.pools.values().map(|view| pool::summary(view)).collect(),
         overrides: overrides.collect(),

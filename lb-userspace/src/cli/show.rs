@@ -205,10 +205,11 @@ fn render_backend(out: &mut String, b: &Backend, slots: u32, now: u64) {
     match (&b.next_hop, &b.next_hop_problem) {
         (Some(hop), _) => {
             let vlan = if hop.vlan == 0 { String::new() } else { format!(", VLAN {}", hop.vlan) };
+            let via = hop.gateway.as_ref().map_or_else(String::new, |g| format!(" (gateway {})", plain(g)));
             field(
                 out,
                 "next hop",
-                &format!("{} by interface {}{vlan}, MTU {}", plain(&hop.mac), hop.ifindex, hop.mtu),
+                &format!("{}{via} by interface {}{vlan}, MTU {}", plain(&hop.mac), hop.ifindex, hop.mtu),
             );
         }
         (None, problem) => field(out, "next hop", &styled(BAD, problem.as_deref().unwrap_or("not known"))),
@@ -257,9 +258,13 @@ fn check_row(check: &Check) -> Vec<super::output::Cell> {
             last.failures
         )
     });
+    let last = check.note.iter().fold(last, |last, note| format!("{last}; {note}"));
     vec![
         cell(format!("check {}", check.name)),
-        cell(format!("{}/{}", check.kind, check.port)),
+        cell(match check.vip {
+            Some(vip) => format!("{} to {}", check.kind, std::net::SocketAddr::new(vip, check.port)),
+            None => format!("{}/{}", check.kind, check.port),
+        }),
         cell(word).style(style),
         cell(last),
     ]

@@ -6,9 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::way::Way;
 use crate::{
     health::{HealthEvent, Verdict},
-    model::{CheckTarget, NextHop, PoolName},
+    model::{Backend, CheckTarget, NextHop, PoolName, Tunnel},
     neighbour::NeighbourEvent,
 };
 
@@ -25,9 +26,8 @@ const KEPT_UNWANTED: Duration = Duration::from_secs(10);
 
 /// An address somebody needs, or needed a moment ago.
 #[derive(Clone, Debug, Default)]
-struct Way {
-    found: Option<Result<NextHop, String>>,
-    last: Option<NextHop>,
+struct Address {
+    way: Way,
     pools: BTreeSet<PoolName>,
     unwanted_since: Option<Instant>,
 }
@@ -36,7 +36,8 @@ struct Way {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
     checks: HashMap<CheckTarget, Check>,
-    ways: BTreeMap<IpAddr, Way>,
+    addresses: BTreeMap<IpAddr, Address>,
+    tunnel: Tunnel,
 }
 
 impl Facts {
@@ -51,14 +52,16 @@ impl Facts {
 
     /// Notes a way; returns the pools it concerns.
     pub(super) fn neighbour(&mut self, event: NeighbourEvent) -> BTreeSet<PoolName> {
-        let Some(way) = self.ways.get_mut(&event.address) else {
+        let Some(address) = self.addresses.get_mut(&event.address) else {
             return BTreeSet::new();
         };
-        if let Ok(hop) = event.next_hop {
-            way.last = Some(hop);
-        }
-        way.found = Some(event.next_hop);
-        way.pools.clone()
+        address.way.found(event.next_hop);
+        address.pools.clone()
+    }
+
+    /// The configured outer sources of tunnels, which decide whether a way without one will do.
+    pub(super) fn set_tunnel(&mut self, tunnel: Tunnel) {
+        self.tunnel = tunnel;
     }
 
     /// What a check said last, and why.
@@ -67,14 +70,14 @@ impl Facts {
         Some((*verdict, detail))
     }
 
-    /// The way to an address as it is now; `None` before the first answer.
-    pub(super) fn way(&self, address: IpAddr) -> Option<&Result<NextHop, String>> {
-        self.ways.get(&address)?.found.as_ref()
+    /// The way to a backend by its forwarding method as it is now; `None` before the first answer.
+    pub(super) fn way(&self, backend: &Backend) -> Option<Result<NextHop, String>> {
+        self.addresses.get(&backend.address)?.way.now(backend, &self.tunnel)
     }
 
-    /// The latest way that worked.
-    pub(super) fn last_hop(&self, address: IpAddr) -> Option<NextHop> {
-        self.ways.get(&address)?.last
+    /// The latest way that worked for its forwarding method.
+    pub(super) fn last_hop(&self, backend: &Backend) -> Option<NextHop> {
+        self.addresses.get(&backend.address)?.way.last(backend, &self.tunnel)
     }
 
     /// Makes `wanted` what is needed from here on. Returns whether the set of targets and that of addresses changed.
@@ -87,13 +90,13 @@ impl Facts {
             let verdict = checks.remove(&target).and_then(|check| check.verdict);
             self.checks.insert(target, Check { verdict, pools });
         }
-        for way in self.ways.values_mut().filter(|way| way.unwanted_since.is_none()) {
-            way.pools.clear();
-            way.unwanted_since = Some(now);
+        for address in self.addresses.values_mut().filter(|address| address.unwanted_since.is_none()) {
+            address.pools.clear();
+            address.unwanted_since = Some(now);
         }
         for (address, pools) in wanted.addresses {
-            let way = self.ways.entry(address).or_default();
-            (way.pools, way.unwanted_since) = (pools, None);
+            let address = self.addresses.entry(address).or_default();
+            (address.pools, address.unwanted_since) = (pools, None);
         }
         (targets, addresses)
     }
@@ -105,14 +108,14 @@ impl Facts {
 
     /// All addresses needed.
     pub(super) fn addresses(&self) -> BTreeSet<IpAddr> {
-        let needed = self.ways.iter().filter(|(_, way)| way.unwanted_since.is_none());
+        let needed = self.addresses.iter().filter(|(_, known)| known.unwanted_since.is_none());
         needed.map(|(address, _)| *address).collect()
     }
 
     /// Drops ways nobody has needed for a while.
     pub(super) fn forget(&mut self, now: Instant) {
         let old = |since: Instant| now.saturating_duration_since(since) >= KEPT_UNWANTED;
-        self.ways.retain(|_, way| !way.unwanted_since.is_some_and(old));
+        self.addresses.retain(|_, address| !address.unwanted_since.is_some_and(old));
     }
 }
 

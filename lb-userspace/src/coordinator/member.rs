@@ -131,11 +131,11 @@ impl Member {
         self.wish.pooled != Pooled::Inactive || self.lingering
     }
 
-    /// Where its frames go: the way as it is, else the last that worked.
+    /// Where its frames go: the way as it is, else the last that worked; only such as its forwarding method can use.
     pub(super) fn next_hop(&self, facts: &Facts) -> Option<NextHop> {
-        match facts.way(self.address()) {
-            Some(Ok(hop)) => Some(*hop),
-            _ => facts.last_hop(self.address()),
+        match facts.way(&self.configured) {
+            Some(Ok(hop)) => Some(hop),
+            _ => facts.last_hop(&self.configured),
         }
     }
 
@@ -160,10 +160,11 @@ impl Member {
         self.seen_up |= self.up == Some(true);
         self.partially_up = self.up == Some(false) && ups > 0;
 
-        self.reachable = matches!(facts.way(self.address()), Some(Ok(_)));
-        self.fitness = match (self.up, facts.way(self.address())) {
+        let way = facts.way(&self.configured);
+        self.reachable = matches!(way, Some(Ok(_)));
+        self.fitness = match (self.up, way) {
             (Some(false), _) => Fitness::Failing(self.failing_check(facts)),
-            (_, Some(Err(why))) => Fitness::Unreachable(why.clone()),
+            (_, Some(Err(why))) => Fitness::Unreachable(why),
             (None, _) => Fitness::Unknown("waiting for its first check"),
             (Some(true), None) => Fitness::Unknown("waiting for its MAC address"),
             (Some(true), Some(Ok(_))) => Fitness::Fit,

@@ -87,6 +87,7 @@ impl State {
     }
 
     fn install(&mut self, config: &Arc<Config>, now: Now, turn: &mut Turn) {
+        self.facts.set_tunnel(config.global.tunnel);
         let mut old = std::mem::take(&mut self.pools);
         for (name, pool) in &config.pools {
             let state = old.remove(name).unwrap_or_else(|| PoolState::new(Arc::clone(pool)));

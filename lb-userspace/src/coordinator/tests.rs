@@ -1,6 +1,7 @@
 //! A small world around the state: named backends, a clock that stands still, and what came out.
 
 mod commands;
+mod methods;
 mod pybal_defects;
 mod random;
 mod reload;
@@ -121,6 +122,8 @@ fn hop(address: IpAddr) -> NextHop {
         ifindex: 7,
         vlan: 0,
         mtu: 1500,
+        gateway: None,
+        source: Some([10, 0, 0, 254].into()),
     }
 }
 

@@ -138,8 +138,8 @@ impl State {
     }
 
     fn backend_view(&self, member: &Member) -> BackendView {
-        let next_hop = match self.facts.way(member.address()) {
-            Some(way) => way.clone(),
+        let next_hop = match self.facts.way(&member.configured) {
+            Some(way) => way,
             None if !member.watched() => Err("not watched while inactive".into()),
             None => Err("not known yet".into()),
         };

@@ -113,7 +113,7 @@ async fn serve(args: &Args, config: Arc<Config>, engine: Engine, secret: Secret)
 
     let production = Arc::new(Production(engine.check_path()));
     let checker = Checker::spawn(health_sender, Some(production), stop.clone());
-    let watcher = Watcher::spawn(addresses.subscribe(), neighbour_sender, stop.clone())
+    let watcher = Watcher::spawn(addresses.subscribe(), neighbour_sender, global.xdp_mode, stop.clone())
         .context("watching the kernel's neighbours")?;
 
     let follower = checker.clone();

@@ -107,7 +107,17 @@ impl Object {
     ///
     /// `pin_idle` is in ticks.
     pub fn load(limits: &Limits, key: HashKey, pins: Option<&Path>) -> Result<Self, Error> {
-        if OBJECT.is_empty() {
+        Self::load_bytes(OBJECT, limits, key, pins)
+    }
+
+    /// The same with another build of the object: the benchmark compares two.
+    pub fn load_bytes(
+        object: &[u8],
+        limits: &Limits,
+        key: HashKey,
+        pins: Option<&Path>,
+    ) -> Result<Self, Error> {
+        if object.is_empty() {
             return Err(kernel(
                 "loading the eBPF object".into(),
                 std::io::Error::other(
@@ -115,6 +125,7 @@ impl Object {
                 ),
             ));
         }
+        super::kernel_check::check(OBJECT)?;
         let mut sizes = sizes(limits);
         let mut found = 0;
         if let Some(dir) = pins {
@@ -166,7 +177,7 @@ impl Object {
         for (name, path) in &pin_paths {
             loader.map_pin_path(name, path);
         }
-        let mut ebpf = loader.load(OBJECT).map_err(|e| kernel("loading the eBPF object".into(), e))?;
+        let mut ebpf = loader.load(object).map_err(|e| kernel("loading the eBPF object".into(), e))?;
         for program in [names::PROG_LB, names::PROG_WHERE, names::PROG_CLOCK, names::PROG_PASS] {
             xdp(&mut ebpf, program)?
                 .load()

@@ -15,8 +15,31 @@ pub(super) struct LinkInfo {
     pub(super) mtu: u32,
     /// Set up by the administrator, and with carrier.
     pub(super) up: bool,
+    pub(super) kind: Kind,
+}
+
+impl LinkInfo {
     /// Set where the interface is a VLAN of another one.
-    pub(super) vlan: Option<Vlan>,
+    pub(super) fn vlan(&self) -> Option<Vlan> {
+        match self.kind {
+            Kind::Vlan(vlan) => Some(vlan),
+            _ => None,
+        }
+    }
+}
+
+/// What an interface is, as far as it decides whether a program in a driver can send frames out of it (`ndo_xdp_xmit`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Hardware, which can where its driver runs XDP programs at all, and what stands in for it: veth, tun.
+    Port,
+    Vlan(Vlan),
+    /// A bond hands each frame to one of its members. Why this one cannot, where it cannot: `mode balance-alb`.
+    Bond {
+        unable: Option<String>,
+    },
+    /// Anything else, which cannot, in the kernel's word: `bridge`.
+    Other(String),
 }
 
 /// What makes an interface a VLAN device.
@@ -49,16 +72,28 @@ pub(super) enum Neighbour {
 /// The answer to a route lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
-    /// On the segment of this interface.
-    OnLink { ifindex: u32 },
-    /// Behind a router.
-    Gateway { gateway: String },
+    /// To the host that was asked for.
+    Unicast(Path),
+    /// The route wraps packets (`encap`) in this.
+    Encapsulated(String),
     /// An address of this host.
     Local,
     /// A route that leads to no single host: `broadcast`, `multicast`, `anycast`.
     NotUnicast(&'static str),
     /// No route, as the kernel put it.
     None(NoRoute),
+}
+
+/// Where a route leads, as one lookup answers: of several next hops the one the kernel would take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Path {
+    pub(super) ifindex: u32,
+    /// None: the host is on the interface's segment. May be of the other family.
+    pub(super) gateway: Option<IpAddr>,
+    /// The address the kernel would send from.
+    pub(super) source: Option<IpAddr>,
+    /// The route's own MTU, or the one the kernel has learned for the host, in bytes of L3.
+    pub(super) mtu: Option<u32>,
 }
 
 /// Why there is no route.

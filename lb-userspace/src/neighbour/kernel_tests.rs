@@ -1,5 +1,7 @@
 //! The watcher against the real kernel, in namespaces.
 
+mod gateways;
+
 use std::{collections::BTreeSet, io::Write, net::IpAddr, time::Duration};
 
 use tokio::{
@@ -12,7 +14,7 @@ use super::{
     NeighbourEvent, Watcher,
     netns::{Peer, in_namespace, ip},
 };
-use crate::model::{Mac, NextHop};
+use crate::model::{Mac, NextHop, XdpMode};
 
 /// Generous: a loaded machine, duplicate address detection, three probes a second apart and a pause of 8 s.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,10 +32,14 @@ fn address(text: &str) -> IpAddr {
 
 impl Watched {
     fn new(addresses: &[&str]) -> Self {
+        Self::in_mode(XdpMode::Native, addresses)
+    }
+
+    fn in_mode(mode: XdpMode, addresses: &[&str]) -> Self {
         let (addresses, receiver) = watch::channel(addresses.iter().map(|text| address(text)).collect());
         let (sender, events) = mpsc::channel(8);
         let stop = CancellationToken::new();
-        let watcher = Watcher::spawn(receiver, sender, stop.clone()).expect("netlink");
+        let watcher = Watcher::spawn(receiver, sender, mode, stop.clone()).expect("netlink");
         Self { addresses, events, stop, watcher }
     }
 
@@ -55,15 +61,31 @@ impl Watched {
 
     /// Waits until the answer for an address satisfies `wanted`; in-between answers are allowed.
     async fn until(&mut self, of: &str, wanted: impl Fn(&Result<NextHop, String>) -> bool) {
+        drop(self.answer(of, wanted).await);
+    }
+
+    /// The first answer for an address that satisfies `wanted`.
+    async fn answer(
+        &mut self,
+        of: &str,
+        wanted: impl Fn(&Result<NextHop, String>) -> bool,
+    ) -> Result<NextHop, String> {
         let all = async {
             loop {
                 let event = self.events.recv().await.expect("a watcher");
                 if event.address == address(of) && wanted(&event.next_hop) {
-                    return;
+                    return event.next_hop;
                 }
             }
         };
-        time::timeout(PATIENCE, all).await.expect("the wanted answer in time");
+        time::timeout(PATIENCE, all).await.expect("the wanted answer in time")
+    }
+
+    /// Waits until the way to an address leads through this gateway.
+    async fn through(&mut self, of: &str, gateway: &str) -> NextHop {
+        let gateway = address(gateway);
+        let hop = self.answer(of, |hop| hop.as_ref().is_ok_and(|hop| hop.gateway == Some(gateway))).await;
+        hop.expect("resolved")
     }
 
     async fn finish(self) {
@@ -214,16 +236,10 @@ fn a_host_without_a_route_is_found_when_the_route_comes() {
 }
 
 #[test]
-fn hosts_behind_a_router_and_on_this_host_are_refused() {
+fn addresses_that_are_no_other_host_are_refused() {
     in_namespace(async || {
         let _peer = peer();
-        ip("route add 10.9.0.0/24 via 10.0.0.1");
-        let mut watched = Watched::new(&["10.9.0.1"]);
-        assert_eq!(
-            watched.reason("10.9.0.1").await,
-            "10.9.0.1 is behind gateway 10.0.0.1; direct routing needs it on the same segment"
-        );
-        watched.addresses.send_replace([address("10.0.0.254")].into());
+        let mut watched = Watched::new(&["10.0.0.254"]);
         assert_eq!(
             watched.reason("10.0.0.254").await,
             "10.0.0.254 is an address of this host; a backend is another host"

@@ -1,6 +1,9 @@
-//! rtnetlink messages ↔ facts and requests. The only file that knows the wire's vocabulary.
+//! rtnetlink messages ↔ facts and requests. With its two parts the only place that knows the wire's vocabulary.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod link;
+mod route;
+
+use std::net::IpAddr;
 
 use nix::errno::Errno;
 use rtnetlink::packet_core::{
@@ -8,17 +11,16 @@ use rtnetlink::packet_core::{
 };
 use rtnetlink::packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    link::{
-        InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo as Info, LinkMessage, State, VlanProtocol,
-    },
+    link::LinkMessage,
     neighbour::{
         NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
         NeighbourState,
     },
-    route::{RouteAddress, RouteAttribute, RouteMessage, RouteType, RouteVia},
+    route::{RouteAttribute, RouteMessage},
 };
 
-use super::facts::{LinkInfo, Neighbour, NoRoute, Request, Route, Vlan};
+pub(super) use self::route::{no_route, route};
+use super::facts::{LinkInfo, Neighbour, Request};
 use crate::model::Mac;
 
 /// A message of the kernel, as far as it concerns us.
@@ -46,7 +48,7 @@ impl From<RouteNetlinkMessage> for Notice {
     fn from(message: RouteNetlinkMessage) -> Self {
         use RouteNetlinkMessage as M;
         match message {
-            M::NewLink(link) => link_info(link).map_or(Self::Nothing, Self::Link),
+            M::NewLink(link) => link::link_info(link).map_or(Self::Nothing, Self::Link),
             // The bridge announces a port's leaving as a deleted link of its own family.
             M::DelLink(link) if link.header.interface_family == AddressFamily::Unspec => {
                 Self::LinkGone(link.header.index)
@@ -62,59 +64,12 @@ impl From<RouteNetlinkMessage> for Notice {
                 None => Self::Nothing,
             },
             M::NewRoute(route) | M::DelRoute(route) => {
-                network(&route).map_or(Self::Routes, |(first, last)| Self::Network(first, last))
+                route::network(&route).map_or(Self::Routes, |(first, last)| Self::Network(first, last))
             }
             M::NewAddress(_) | M::DelAddress(_) | M::NewRule(_) | M::DelRule(_) => Self::Routes,
             _ => Self::Nothing,
         }
     }
-}
-
-fn link_info(message: LinkMessage) -> Option<LinkInfo> {
-    if message.header.interface_family != AddressFamily::Unspec {
-        return None;
-    }
-    let flags = message.header.flags;
-    let (mut name, mut mtu, mut state) = (None, None, None);
-    let (mut mac, mut lower, mut elsewhere, mut vlan) = (None, None, false, None);
-    for attribute in message.attributes {
-        match attribute {
-            LinkAttribute::IfName(value) => name = Some(value),
-            LinkAttribute::Mtu(value) => mtu = Some(value),
-            LinkAttribute::OperState(value) => state = Some(value),
-            LinkAttribute::Address(value) => mac = unicast_mac(&value),
-            LinkAttribute::Link(value) => lower = Some(value),
-            LinkAttribute::LinkNetNsId(_) => elsewhere = true,
-            LinkAttribute::LinkInfo(infos) => {
-                vlan = infos.into_iter().find_map(|info| match info {
-                    Info::Data(InfoData::Vlan(data)) => Some(data),
-                    _ => None,
-                });
-            }
-            _ => {}
-        }
-    }
-    let vlan = vlan.map(|data| {
-        let mut vlan = Vlan { lower: lower.filter(|_| !elsewhere), id: 0, service_tag: false };
-        for item in data {
-            match item {
-                InfoVlan::Id(id) => vlan.id = id,
-                InfoVlan::Protocol(protocol) => vlan.service_tag = protocol != VlanProtocol::Ieee8021Q,
-                _ => {}
-            }
-        }
-        vlan
-    });
-    // Wireless drivers announce events as links that carry nothing else: without these three it is no description of a link.
-    Some(LinkInfo {
-        ifindex: message.header.index,
-        name: name?,
-        mac,
-        mtu: mtu?,
-        // Drivers without carrier detection say Unknown.
-        up: matches!(state?, State::Up | State::Unknown) && flags.contains(LinkFlags::Up),
-        vlan,
-    })
 }
 
 /// Interface and address of an IP neighbour entry; proxy entries are no neighbours.
@@ -149,74 +104,6 @@ fn neighbour_state(message: &NeighbourMessage) -> Neighbour {
 fn unicast_mac(bytes: &[u8]) -> Option<Mac> {
     let mac: [u8; 6] = bytes.try_into().ok()?;
     (mac != [0; 6] && mac[0] & 1 == 0).then_some(Mac(mac))
-}
-
-/// First and last address a route covers.
-fn network(message: &RouteMessage) -> Option<(IpAddr, IpAddr)> {
-    let length = u32::from(message.header.destination_prefix_length);
-    let destination = message.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Destination(address) => Some(address),
-        _ => None,
-    });
-    match (message.header.address_family, destination) {
-        (AddressFamily::Inet, None) => Some((Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into())),
-        (AddressFamily::Inet6, None) => {
-            Some((Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::from_bits(u128::MAX).into()))
-        }
-        (_, Some(RouteAddress::Inet(v4))) => {
-            let host = u32::MAX.checked_shr(length).unwrap_or(0);
-            let first = v4.to_bits() & !host;
-            Some((Ipv4Addr::from_bits(first).into(), Ipv4Addr::from_bits(first | host).into()))
-        }
-        (_, Some(RouteAddress::Inet6(v6))) => {
-            let host = u128::MAX.checked_shr(length).unwrap_or(0);
-            let first = v6.to_bits() & !host;
-            Some((Ipv6Addr::from_bits(first).into(), Ipv6Addr::from_bits(first | host).into()))
-        }
-        _ => None,
-    }
-}
-
-/// The answer to [`Request::Lookup`].
-pub(super) fn route(asked: IpAddr, message: &RouteMessage) -> Route {
-    let mut ifindex = None;
-    let mut gateway = None;
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Oif(index) => ifindex = Some(*index),
-            RouteAttribute::Gateway(RouteAddress::Inet(v4)) => gateway = Some(IpAddr::from(*v4)),
-            RouteAttribute::Gateway(RouteAddress::Inet6(v6)) | RouteAttribute::Via(RouteVia::Inet6(v6)) => {
-                gateway = Some(IpAddr::from(*v6));
-            }
-            _ => {}
-        }
-    }
-    match message.header.kind {
-        RouteType::Local => Route::Local,
-        RouteType::Broadcast => Route::NotUnicast("broadcast"),
-        RouteType::Multicast => Route::NotUnicast("multicast"),
-        RouteType::Anycast => Route::NotUnicast("anycast"),
-        RouteType::BlackHole => Route::None(NoRoute::Forbidden("blackhole")),
-        RouteType::Unreachable => Route::None(NoRoute::Forbidden("unreachable")),
-        RouteType::Prohibit => Route::None(NoRoute::Forbidden("prohibit")),
-        _ => match (gateway, ifindex) {
-            // A host route may name the host itself as its gateway.
-            (Some(gateway), _) if gateway != asked => Route::Gateway { gateway: gateway.to_string() },
-            (_, Some(ifindex)) => Route::OnLink { ifindex },
-            (_, None) => Route::None(NoRoute::Other("the route names no interface".to_owned())),
-        },
-    }
-}
-
-/// The refusal of [`Request::Lookup`].
-pub(super) fn no_route(error: Errno) -> Route {
-    Route::None(match error {
-        Errno::ENETUNREACH => NoRoute::NoMatch,
-        Errno::EHOSTUNREACH => NoRoute::Forbidden("unreachable"),
-        Errno::EACCES => NoRoute::Forbidden("prohibit"),
-        Errno::EINVAL => NoRoute::Forbidden("blackhole"),
-        other => NoRoute::Other(other.desc().to_owned()),
-    })
 }
 
 /// What to tell people when the kernel refuses [`Request::Keep`].
@@ -304,48 +191,6 @@ mod tests {
         text.parse().expect("an address")
     }
 
-    fn routed(address: &str, length: u8) -> RouteMessage {
-        let mut message = RouteMessage::default();
-        message.header.address_family = family(ip(address));
-        message.header.destination_prefix_length = length;
-        message.attributes.push(RouteAttribute::Destination(ip(address).into()));
-        message
-    }
-
-    #[test]
-    fn a_route_covers_its_network_from_first_to_last_address() {
-        for (address, length, first, last) in [
-            ("10.1.2.0", 24, "10.1.2.0", "10.1.2.255"),
-            ("10.1.2.3", 32, "10.1.2.3", "10.1.2.3"),
-            ("fd00::", 64, "fd00::", "fd00::ffff:ffff:ffff:ffff"),
-            ("fd00::1", 128, "fd00::1", "fd00::1"),
-            ("0.0.0.0", 0, "0.0.0.0", "255.255.255.255"),
-        ] {
-            let notice = Notice::from(RouteNetlinkMessage::NewRoute(routed(address, length)));
-            assert_eq!(notice, Notice::Network(ip(first), ip(last)), "{address}/{length}");
-        }
-        let mut default = RouteMessage::default();
-        default.header.address_family = AddressFamily::Inet;
-        let notice = Notice::from(RouteNetlinkMessage::DelRoute(default));
-        assert_eq!(notice, Notice::Network(ip("0.0.0.0"), ip("255.255.255.255")));
-    }
-
-    #[test]
-    fn an_answered_lookup_is_on_link_or_behind_its_gateway() {
-        let mut message = RouteMessage::default();
-        message.header.kind = RouteType::Unicast;
-        message.attributes.push(RouteAttribute::Oif(4));
-        assert_eq!(route(ip("10.0.0.1"), &message), Route::OnLink { ifindex: 4 });
-        message.attributes.push(RouteAttribute::Gateway(ip("10.0.0.1").into()));
-        assert_eq!(route(ip("10.0.0.1"), &message), Route::OnLink { ifindex: 4 });
-        assert_eq!(route(ip("10.0.0.2"), &message), Route::Gateway { gateway: "10.0.0.1".to_owned() });
-        message.attributes.pop();
-        message.attributes.push(RouteAttribute::Via(ip("fe80::1").into()));
-        assert_eq!(route(ip("10.0.0.2"), &message), Route::Gateway { gateway: "fe80::1".to_owned() });
-        message.header.kind = RouteType::Local;
-        assert_eq!(route(ip("10.0.0.2"), &message), Route::Local);
-    }
-
     fn neighbour(state: NeighbourState, mac: Option<&[u8]>) -> Neighbour {
         let mut message = neighbour_message(2, ip("10.0.0.1"));
         message.header.state = state;
@@ -383,67 +228,6 @@ mod tests {
         assert_eq!(Notice::from(RouteNetlinkMessage::NewNeighbour(proxy)), Notice::Nothing);
         let bridge = NeighbourMessage::default();
         assert_eq!(Notice::from(RouteNetlinkMessage::DelNeighbour(bridge)), Notice::Nothing);
-    }
-
-    fn vlan_link() -> LinkMessage {
-        let mut message = LinkMessage::default();
-        message.header.index = 9;
-        message.header.flags = LinkFlags::Up;
-        message.attributes = vec![
-            LinkAttribute::IfName("eth0.7".to_owned()),
-            LinkAttribute::Mtu(1400),
-            LinkAttribute::OperState(State::Up),
-            LinkAttribute::Address(vec![2, 0, 0, 0, 0, 9]),
-            LinkAttribute::Link(2),
-            LinkAttribute::LinkInfo(vec![Info::Data(InfoData::Vlan(vec![
-                InfoVlan::Id(7),
-                InfoVlan::Protocol(VlanProtocol::Ieee8021Q),
-            ]))]),
-        ];
-        message
-    }
-
-    #[test]
-    fn a_vlan_device_is_read_with_its_tag_and_lower_interface() {
-        let expected = LinkInfo {
-            ifindex: 9,
-            name: "eth0.7".to_owned(),
-            mac: Some(Mac([2, 0, 0, 0, 0, 9])),
-            mtu: 1400,
-            up: true,
-            vlan: Some(Vlan { lower: Some(2), id: 7, service_tag: false }),
-        };
-        assert_eq!(link_info(vlan_link()), Some(expected));
-        let mut elsewhere = vlan_link();
-        elsewhere.attributes.push(LinkAttribute::LinkNetNsId(1));
-        assert_eq!(link_info(elsewhere).and_then(|link| link.vlan).and_then(|vlan| vlan.lower), None);
-    }
-
-    #[test]
-    fn a_link_is_up_only_with_carrier_and_by_the_administrators_will() {
-        let up = |flags, state| {
-            let mut message = vlan_link();
-            message.header.flags = flags;
-            message.attributes[2] = LinkAttribute::OperState(state);
-            link_info(message).is_some_and(|link| link.up)
-        };
-        assert!(up(LinkFlags::Up, State::Up));
-        assert!(up(LinkFlags::Up, State::Unknown));
-        assert!(!up(LinkFlags::Up, State::LowerLayerDown));
-        assert!(!up(LinkFlags::Up, State::Dormant));
-        assert!(!up(LinkFlags::empty(), State::Unknown));
-    }
-
-    #[test]
-    fn messages_that_describe_no_link_are_skipped() {
-        let mut port = vlan_link();
-        port.header.interface_family = AddressFamily::Bridge;
-        assert_eq!(Notice::from(RouteNetlinkMessage::NewLink(port.clone())), Notice::Nothing);
-        assert_eq!(Notice::from(RouteNetlinkMessage::DelLink(port)), Notice::Nothing);
-        let mut wireless = vlan_link();
-        wireless.attributes.remove(1);
-        assert_eq!(Notice::from(RouteNetlinkMessage::NewLink(wireless)), Notice::Nothing);
-        assert_eq!(Notice::from(RouteNetlinkMessage::DelLink(vlan_link())), Notice::LinkGone(9));
     }
 
     #[test]

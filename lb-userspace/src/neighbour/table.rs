@@ -4,6 +4,8 @@
 //! [`Table::pop_event`] compares what is true now with what was last said. A slow reader therefore gets the newest answer for an
 //! address and never a queue of old ones.
 
+mod entries;
+mod links;
 mod resync;
 #[cfg(test)]
 mod tests;
@@ -50,7 +52,11 @@ struct Seen<T> {
 pub(super) struct Table {
     /// Whether the kernel keeps managed entries fresh by itself (5.16 and later).
     managed: bool,
+    /// Whether any interface can send frames of our program: one in generic mode hands them to the kernel's stack.
+    generic: bool,
     watches: BTreeMap<IpAddr, Watch>,
+    /// Neighbour entries we keep, each with the watched addresses reached by it: many, where it is a gateway's.
+    entries: BTreeMap<(u32, IpAddr), BTreeSet<IpAddr>>,
     links: BTreeMap<u32, Seen<LinkInfo>>,
     /// All of the host's neighbours, as an address may be watched later. The kernel bounds their number (`gc_thresh3`).
     neighbours: HashMap<(u32, IpAddr), Seen<Neighbour>>,
@@ -67,11 +73,13 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// An empty table, for a kernel that can manage neighbour entries or cannot.
-    pub(super) fn new(managed: bool) -> Self {
+    /// An empty table, for a kernel that can manage neighbour entries or cannot, and a program in generic mode or not.
+    pub(super) fn new(managed: bool, generic: bool) -> Self {
         Self {
             managed,
+            generic,
             watches: BTreeMap::new(),
+            entries: BTreeMap::new(),
             links: BTreeMap::new(),
             neighbours: HashMap::new(),
             dump: 0,
@@ -126,8 +134,8 @@ impl Table {
         }
         self.changed.remove(&address);
         self.requests.remove(&Request::Lookup { address });
-        if let Some(ifindex) = watch.ifindex() {
-            self.release(ifindex, address);
+        if let Some(entry) = watch.entry() {
+            self.leave(entry, address);
         }
     }
 
@@ -137,26 +145,22 @@ impl Table {
         let Some(watch) = self.watches.get_mut(&address) else {
             return;
         };
-        let before = watch.ifindex();
-        let fresh = watch.set_route(route, now);
-        let after = watch.ifindex();
+        let before = watch.entry();
+        let news = watch.set_route(route, now);
+        let after = watch.entry();
         self.schedule(address, |w| w.set_route_due(recheck));
-        if !fresh {
+        if !news {
             return;
         }
         self.changed.insert(address);
-        if let Some(old) = before.filter(|_| before != after) {
-            self.release(old, address);
+        if before == after {
+            return;
         }
-        if let Some(ifindex) = after {
-            // An old failure is not an answer: nobody tried for us yet.
-            match self.neighbours.get(&(ifindex, address)).map(|seen| seen.value) {
-                Some(resolved @ Neighbour::Resolved { .. }) => self.absorb(address, resolved, now),
-                Some(Neighbour::Failed | Neighbour::Pending) | None => {
-                    self.absorb(address, Neighbour::Pending, now);
-                }
-            }
-            self.keep(address);
+        if let Some(entry) = before {
+            self.leave(entry, address);
+        }
+        if let Some(entry) = after {
+            self.join(entry, address, now);
         }
     }
 
@@ -183,66 +187,6 @@ impl Table {
         Duration::from_millis(500 + self.watches.len() as u64 / 2)
     }
 
-    /// A neighbour entry appeared or changed.
-    pub(super) fn neighbour(&mut self, ifindex: u32, address: IpAddr, neighbour: Neighbour, now: Instant) {
-        self.neighbours.insert((ifindex, address), Seen { value: neighbour, dump: self.dump });
-        if self.is_through(address, ifindex) {
-            self.absorb(address, neighbour, now);
-        }
-    }
-
-    /// A neighbour entry was deleted, as happens to all of an interface that goes down.
-    pub(super) fn neighbour_gone(&mut self, ifindex: u32, address: IpAddr, now: Instant) {
-        self.neighbours.remove(&(ifindex, address));
-        if self.is_through(address, ifindex) {
-            self.absorb(address, Neighbour::Pending, now);
-            self.keep(address);
-        }
-    }
-
-    /// The kernel refused [`Request::Keep`].
-    pub(super) fn keep_refused(&mut self, ifindex: u32, address: IpAddr, why: &str, now: Instant) {
-        if !self.is_through(address, ifindex) {
-            return;
-        }
-        let reason = format!(
-            "the kernel refuses a neighbour entry for {address} on {}: {why}",
-            self.link_name(ifindex)
-        );
-        self.changed.insert(address);
-        self.schedule(address, |w| w.fail(reason, now));
-    }
-
-    /// A link appeared or changed.
-    pub(super) fn link(&mut self, link: LinkInfo, now: Instant) {
-        let ifindex = link.ifindex;
-        let up = link.up;
-        let old = self.links.insert(ifindex, Seen { value: link, dump: self.dump }).map(|seen| seen.value);
-        if old.as_ref() == self.links.get(&ifindex).map(|seen| &seen.value) {
-            return;
-        }
-        let came_up = up && !old.as_ref().is_some_and(|old| old.up);
-        for address in self.through(ifindex) {
-            self.changed.insert(address);
-            if came_up && self.is_usable(address) {
-                self.schedule(address, |w| w.start_over(now));
-                self.keep(address);
-            }
-        }
-        if old.is_none_or(|old| old.up != up) {
-            // An interface that goes down takes IPv4 routes along without a word.
-            self.routes_changed(now);
-        }
-    }
-
-    /// A link was deleted.
-    pub(super) fn link_gone(&mut self, ifindex: u32, now: Instant) {
-        if self.links.remove(&ifindex).is_some() {
-            self.changed.extend(self.through(ifindex));
-            self.routes_changed(now);
-        }
-    }
-
     /// When [`Table::tick`] is next due.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.timers.first().map(|(due, _)| *due)
@@ -263,10 +207,9 @@ impl Table {
 
     fn expire(&mut self, address: IpAddr, now: Instant) {
         let usable = self.is_usable(address);
-        let silent = self.silent_text(address);
         let refresh = (!self.managed).then_some(REFRESH);
         let mut fired = watch::Fired::default();
-        self.schedule(address, |w| fired = w.expire(now, usable, silent, refresh));
+        self.schedule(address, |w| fired = w.expire(now, usable, refresh));
         if fired.lookup {
             self.requests.insert(Request::Lookup { address });
         }
@@ -304,13 +247,6 @@ impl Table {
         None
     }
 
-    fn absorb(&mut self, address: IpAddr, neighbour: Neighbour, now: Instant) {
-        let silent = self.silent_text(address);
-        let refresh = (!self.managed).then_some(REFRESH);
-        self.changed.insert(address);
-        self.schedule(address, |w| w.absorb(neighbour, now, silent, refresh));
-    }
-
     /// Changes a watch and keeps its timer in step.
     fn schedule(&mut self, address: IpAddr, change: impl FnOnce(&mut Watch)) {
         let Some(watch) = self.watches.get_mut(&address) else {
@@ -327,52 +263,5 @@ impl Table {
                 self.timers.insert((due, address));
             }
         }
-    }
-
-    /// Asks the kernel to keep the entry of a watched address, unless it is the administrator's own or the link is down.
-    fn keep(&mut self, address: IpAddr) {
-        let Some(ifindex) = self.watches.get(&address).and_then(Watch::ifindex) else {
-            return;
-        };
-        let permanent = matches!(
-            self.neighbours.get(&(ifindex, address)),
-            Some(Seen { value: Neighbour::Resolved { permanent: true, .. }, .. })
-        );
-        if !permanent && self.is_usable(address) {
-            self.requests.insert(Request::Keep { ifindex, address });
-        }
-    }
-
-    fn release(&mut self, ifindex: u32, address: IpAddr) {
-        self.requests.remove(&Request::Keep { ifindex, address });
-        let permanent = matches!(
-            self.neighbours.get(&(ifindex, address)),
-            Some(Seen { value: Neighbour::Resolved { permanent: true, .. }, .. })
-        );
-        if !permanent {
-            self.requests.insert(Request::Release { ifindex, address });
-        }
-    }
-
-    fn is_through(&self, address: IpAddr, ifindex: u32) -> bool {
-        self.watches.get(&address).is_some_and(|watch| watch.ifindex() == Some(ifindex))
-    }
-
-    /// Addresses reached through an interface, or through a VLAN of it.
-    fn through(&self, ifindex: u32) -> Vec<IpAddr> {
-        self.watches
-            .iter()
-            .filter(|(_, watch)| {
-                watch.ifindex().is_some_and(|egress| {
-                    egress == ifindex
-                        || self
-                            .links
-                            .get(&egress)
-                            .and_then(|seen| seen.value.vlan)
-                            .is_some_and(|vlan| vlan.lower == Some(ifindex))
-                })
-            })
-            .map(|(address, _)| *address)
-            .collect()
     }
 }

@@ -28,6 +28,7 @@ use super::{
     socket::{NetlinkSocket, Received},
     table::Table,
 };
+use crate::model::XdpMode;
 
 /// Requests under way at once. The kernel answers within the call, so this bounds what waits in the receive buffer.
 const IN_FLIGHT: usize = 32;
@@ -48,6 +49,8 @@ pub struct Watcher {
 impl Watcher {
     /// Starts watching, in the network namespace of the calling thread. Must be called within a tokio runtime.
     ///
+    /// `mode` is how the program is attached: it decides through which interfaces frames can leave.
+    ///
     /// `addresses` is a level: the newest set counts. `events` may be as small as one wishes: while it is full, each address
     /// keeps only its newest answer, so a slow reader gets the truth late but never an outdated queue of it. The task ends when
     /// `stop` is cancelled or one of the channels is closed, and leaves the kernel's entries as they are, so that forwarding
@@ -55,12 +58,13 @@ impl Watcher {
     pub fn spawn(
         addresses: watch::Receiver<BTreeSet<IpAddr>>,
         events: mpsc::Sender<NeighbourEvent>,
+        mode: XdpMode,
         stop: CancellationToken,
     ) -> Result<Self, WatcherError> {
         let session = Session::open()?;
         let managed = std::fs::read_to_string("/proc/sys/kernel/osrelease")
             .is_ok_and(|release| manages_neighbours(&release));
-        let worker = Worker { table: Table::new(managed), addresses, events };
+        let worker = Worker { table: Table::new(managed, mode == XdpMode::Generic), addresses, events };
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}

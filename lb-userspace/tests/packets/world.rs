@@ -435,6 +435,8 @@ pub(crate) fn backend(pool: u8, n: u8) -> (BackendName, DesiredBackend) {
             ifindex: INGRESS,
             vlan: 0,
             mtu: 1500,
+            gateway: None,
+            source: None,
         }),
         method: Method::Dr,
         gue_port: GUE_PORT,

@@ -4,7 +4,7 @@
 //! (`veth_xdp_flush` in drivers/net/veth.c). The switch's port towards the balancer gets this one.
 
 /// Section with the program, for `ip link set … xdp obj FILE sec SECTION`.
-pub(super) const SECTION: &str = "xdp";
+pub(crate) const SECTION: &str = "xdp";
 
 /// `r0 = XDP_PASS; exit`.
 const PROGRAM: [u8; 16] = [0xb7, 0, 0, 0, 2, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
@@ -12,7 +12,7 @@ const LICENSE: &[u8] = b"Dual MIT/GPL\0";
 const EM_BPF: u16 = 247;
 
 /// The file.
-pub(super) fn object() -> Vec<u8> {
+pub(crate) fn object() -> Vec<u8> {
     // Names, at the offsets the section and symbol headers below use: 1 xdp, 5 license, 13 .symtab, 21 .strtab, 29 lab_pass.
     let names = b"\0xdp\0license\0.symtab\0.strtab\0lab_pass\0";
     let mut symbols = vec![0; 24]; // the first symbol is the null one

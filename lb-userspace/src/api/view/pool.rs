@@ -86,6 +86,7 @@ pub fn backend(
         checks: view.checks.iter().map(|target| check(moment, target)).collect(),
         next_hop: view.next_hop.as_ref().ok().map(|hop| NextHop {
             mac: hop.dst_mac.to_string(),
+            gateway: hop.gateway.map(|gateway| gateway.to_string()),
             ifindex: hop.ifindex,
             vlan: hop.vlan,
             mtu: hop.mtu,
@@ -139,6 +140,8 @@ fn check(moment: &Moment, target: &CheckTarget) -> Check {
         name: target.spec.name.to_string(),
         kind: target.spec.kind.as_str().to_owned(),
         port: target.spec.port,
+        vip: target.production.map(|way| way.vip),
+        note: target.detour().map(str::to_owned),
         up: status.as_ref().and_then(|status| status.verdict).map(|verdict| verdict == Verdict::Up),
         last: status.and_then(|s| {
             Some(CheckResult {

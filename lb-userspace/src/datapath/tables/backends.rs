@@ -146,7 +146,8 @@ pub(in crate::datapath) fn way(
 fn outer_source(backend: &DesiredBackend, tunnel: Tunnel) -> (IpAddr, u8) {
     // The kernel program fills 32 bits at most.
     let spread = |max: u8, len: u8| (max - len).min(32);
-    let own: Option<IpAddr> = None;
+    let own =
+        backend.next_hop.and_then(|hop| hop.source).filter(|s| s.is_ipv6() == backend.address.is_ipv6());
     match (backend.address, tunnel.source4, tunnel.source6) {
         (IpAddr::V4(_), Some(net), _) => (net.network().into(), spread(32, net.prefix_len())),
         (IpAddr::V6(_), _, Some(net)) => (net.network().into(), spread(128, net.prefix_len())),

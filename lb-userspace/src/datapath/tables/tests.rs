@@ -48,6 +48,8 @@ fn backend(n: u8) -> DesiredBackend {
             ifindex: 3,
             vlan: 0,
             mtu: 1500,
+            gateway: None,
+            source: None,
         }),
         method: Method::Dr,
         gue_port: GUE_PORT,

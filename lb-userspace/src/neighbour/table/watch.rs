@@ -8,12 +8,22 @@ use std::{
 use super::{GRACE, GRACE_HELD, RETRY};
 use crate::{
     model::{Mac, NextHop},
-    neighbour::facts::{Neighbour, Route},
+    neighbour::facts::{Neighbour, Path, Route},
 };
+
+/// Why there is no MAC address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// Nobody answers.
+    Silent,
+    /// The kernel refuses the neighbour entry, in its words.
+    Refused(String),
+}
 
 /// A watched address.
 #[derive(Debug)]
 pub(super) struct Watch {
+    address: IpAddr,
     /// Why the kernel need not be asked.
     pub(super) refusal: Option<String>,
     /// None until the first lookup is answered.
@@ -23,7 +33,7 @@ pub(super) struct Watch {
     /// Whether the kernel doubts the MAC address and probes it.
     probing: bool,
     /// Why there is no MAC address.
-    pub(super) failure: Option<String>,
+    pub(super) failure: Option<Failure>,
     /// Whether we wait for an answer. Neither this nor a failure nor a MAC address: not begun.
     trying: bool,
     /// Attempts since the failure.
@@ -46,6 +56,7 @@ pub(super) struct Fired {
 impl Watch {
     pub(super) fn new(address: IpAddr) -> Self {
         Self {
+            address,
             refusal: refusal(address),
             route: None,
             mac: None,
@@ -64,12 +75,17 @@ impl Watch {
         self.refusal.is_some()
     }
 
-    /// The interface the address is on-link on.
-    pub(super) fn ifindex(&self) -> Option<u32> {
-        match self.route {
-            Some(Route::OnLink { ifindex }) => Some(ifindex),
+    /// Where the route leads, if it leads to the host.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match &self.route {
+            Some(Route::Unicast(path)) => Some(path),
             _ => None,
         }
+    }
+
+    /// The neighbour entry frames are sent by, with its interface: the host's own, or its gateway's.
+    pub(super) fn entry(&self) -> Option<(u32, IpAddr)> {
+        self.path().map(|path| (path.ifindex, path.gateway.unwrap_or(self.address)))
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
@@ -97,7 +113,11 @@ impl Watch {
         if self.route.as_ref() == Some(&route) {
             return false;
         }
+        let before = self.entry();
         self.route = Some(route);
+        if before.is_some() && before == self.entry() {
+            return true;
+        }
         self.mac = None;
         self.failure = None;
         self.trying = false;
@@ -118,14 +138,8 @@ impl Watch {
         if self.mac.is_some() { GRACE_HELD } else { GRACE }
     }
 
-    /// Takes the state of the address's neighbour entry. `silent` says, for people, that nobody answers.
-    pub(super) fn absorb(
-        &mut self,
-        neighbour: Neighbour,
-        now: Instant,
-        silent: String,
-        refresh: Option<Duration>,
-    ) {
+    /// Takes the state of the neighbour entry.
+    pub(super) fn absorb(&mut self, neighbour: Neighbour, now: Instant, refresh: Option<Duration>) {
         match neighbour {
             Neighbour::Resolved { mac, probing, .. } => {
                 self.mac = Some(mac);
@@ -137,7 +151,7 @@ impl Watch {
             }
             // An entry that is flushed is announced as failed without a probe, then deleted. The neighbour is still there.
             Neighbour::Failed if self.failure.is_none() && (self.probing || self.mac.is_none()) => {
-                self.fail(silent, now);
+                self.fail(Failure::Silent, now);
             }
             Neighbour::Failed | Neighbour::Pending if self.failure.is_none() && !self.trying => {
                 self.trying = true;
@@ -148,23 +162,17 @@ impl Watch {
     }
 
     /// The neighbour is not to be had for now; tried again later.
-    pub(super) fn fail(&mut self, reason: String, now: Instant) {
+    pub(super) fn fail(&mut self, failure: Failure, now: Instant) {
         let pause = RETRY.0.saturating_mul(1 << self.attempts.min(8)).min(RETRY.1);
         self.mac = None;
         self.trying = false;
-        self.failure = Some(reason);
+        self.failure = Some(failure);
         self.attempts = self.attempts.saturating_add(1);
         self.neighbour_due = Some(now + pause);
     }
 
     /// Handles what is due at `now`. `usable`: the link is up.
-    pub(super) fn expire(
-        &mut self,
-        now: Instant,
-        usable: bool,
-        silent: String,
-        refresh: Option<Duration>,
-    ) -> Fired {
+    pub(super) fn expire(&mut self, now: Instant, usable: bool, refresh: Option<Duration>) -> Fired {
         let mut fired = Fired::default();
         if self.route_due.is_some_and(|due| due <= now) {
             self.route_due = None;
@@ -178,12 +186,12 @@ impl Watch {
                 self.mac = None;
                 self.trying = false;
                 self.failure = None;
-            } else if let Some(reason) = self.failure.take() {
+            } else if let Some(failure) = self.failure.take() {
                 fired.keep = true;
-                self.fail(reason, now);
+                self.fail(failure, now);
             } else if self.trying {
                 fired.keep = true;
-                self.fail(silent, now);
+                self.fail(Failure::Silent, now);
             } else if let Some(refresh) = refresh {
                 fired.keep = true;
                 self.neighbour_due = Some(now + refresh);

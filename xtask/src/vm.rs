@@ -1,0 +1,173 @@
+//! Debian's kernels, old and new, each in an emulated machine: does the object load, do the packet cases pass, and what of the
+//! network can only be tried where there are modules for it.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`apt`] | packages of other releases, without touching this machine's lists |
+//! | [`kernel`] | kernels by series |
+//! | [`modules`] | their modules, in order |
+//! | [`archive`] | the guest's file system |
+//! | [`qemu`] | the emulator |
+//! | [`artifacts`] | what of this repository goes in |
+//! | [`guest`] | what happens inside: the first process and the stories |
+//! | [`report`] | the closing table |
+//!
+//! The guest is emulated, not virtualised: it needs no privilege and no hardware support, and takes many times as long.
+
+mod apt;
+mod archive;
+mod artifacts;
+pub(crate) mod guest;
+mod kernel;
+mod modules;
+mod qemu;
+mod report;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::workspace::Workspace;
+use apt::Apt;
+use archive::Archive;
+use artifacts::Artifacts;
+use kernel::Kernel;
+use modules::Modules;
+use qemu::{Boot, Qemu};
+use report::{Report, Row};
+
+/// Options of `vm`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Series of a kernel (`6.1`), or `newest`; may be given several times. Without it: 5.10, 6.1, 6.12, 6.18 and the newest
+    #[arg(long, value_name = "SERIES")]
+    kernel: Vec<String>,
+    /// Only this story; may be given several times
+    #[arg(long, value_name = "STORY")]
+    only: Vec<Story>,
+    /// Look for newer kernels of the series instead of taking those fetched before
+    #[arg(long)]
+    update: bool,
+    /// Show what the guests print as it comes
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+/// What a guest does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Story {
+    /// The packet suite: each case through the program as this kernel verified and compiled it
+    Packets,
+    /// lbd on an interface with three VLANs, its backends in two of them
+    Vlan,
+    /// lbd on bonds of several modes, whose members go down and up
+    Bond,
+    /// lbd with backends behind tunnels that the kernel's own devices take apart
+    Tunnels,
+}
+
+impl Story {
+    const ALL: [Self; 4] = [Self::Packets, Self::Vlan, Self::Bond, Self::Tunnels];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Packets => "packets",
+            Self::Vlan => "vlan",
+            Self::Bond => "bond",
+            Self::Tunnels => "tunnels",
+        }
+    }
+
+    /// Modules it needs.
+    const fn modules(self) -> &'static [&'static str] {
+        match self {
+            Self::Packets => &["veth"],
+            Self::Vlan => &["veth", "bridge", "8021q"],
+            Self::Bond => &["veth", "bridge", "bonding"],
+            Self::Tunnels => {
+                &["veth", "bridge", "ipip", "sit", "ip6_tunnel", "fou", "fou6", "sch_ingress", "cls_bpf"]
+            }
+        }
+    }
+
+    /// Longer than this is a hang.
+    const fn bound(self) -> Duration {
+        match self {
+            Self::Packets => Duration::from_mins(10),
+            Self::Vlan | Self::Bond | Self::Tunnels => Duration::from_mins(4),
+        }
+    }
+}
+
+/// The chore.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    if env::consts::ARCH != "x86_64" {
+        bail!("guests run this machine's programs, and the kernels fetched are those for x86-64");
+    }
+    let cache = cache(workspace);
+    fs::create_dir_all(&cache).with_context(|| cache.display().to_string())?;
+    let artifacts = Artifacts::build(workspace)?;
+    let apt = Apt::new(&cache)?;
+    let qemu = Qemu::get(&cache, &apt)?;
+    let series: Vec<&str> = match &options.kernel[..] {
+        [] => kernel::DEFAULT.to_vec(),
+        some => some.iter().map(String::as_str).collect(),
+    };
+    let kernels: Vec<Kernel> = series
+        .iter()
+        .map(|series| Kernel::get(series, &cache, &apt, options.update))
+        .collect::<Result<_>>()?;
+    let stories = if options.only.is_empty() { &Story::ALL[..] } else { &options.only[..] };
+    let work = Guests { qemu, artifacts, cache, verbose: options.verbose };
+    let mut report = Report::default();
+    for kernel in &kernels {
+        for story in stories {
+            println!("vm: {} {}", kernel.release, story.name());
+            let row = work.tell(kernel, *story).unwrap_or_else(|error| Row::broken(kernel, *story, &error));
+            println!("{row}");
+            report.add(row);
+        }
+    }
+    report.close()
+}
+
+/// Kernels and the emulator stay from run to run.
+fn cache(workspace: &Workspace) -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.root.join("target"), PathBuf::from).join("vm")
+}
+
+struct Guests {
+    qemu: Qemu,
+    artifacts: Artifacts,
+    cache: PathBuf,
+    verbose: bool,
+}
+
+impl Guests {
+    fn tell(&self, kernel: &Kernel, story: Story) -> Result<Row> {
+        let modules = Modules::of(&kernel.modules)?;
+        let mut archive = Archive::new();
+        for (number, (name, content)) in modules.with_dependencies(story.modules())?.into_iter().enumerate() {
+            archive.file(&format!("{}/{number:03}-{name}.ko", guest::MODULES), 0o644, &content);
+        }
+        self.artifacts.put(&mut archive)?;
+        let files = tempfile::NamedTempFile::new_in(&self.cache)?;
+        fs::write(files.path(), archive.finish()).context("the guest's files")?;
+        let logs = self.cache.join("log");
+        fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
+        let log = logs.join(format!("{}-{}.log", kernel.series, story.name()));
+        let ended = self.qemu.boot(&Boot {
+            kernel,
+            files: files.path(),
+            arguments: &["vm-guest", "story", story.name()],
+            bound: story.bound(),
+            log: &log,
+            aloud: self.verbose,
+        })?;
+        Ok(Row::new(kernel, story, &ended, Path::new(&log)))
+    }
+}
