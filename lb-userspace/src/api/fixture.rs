@@ -216,6 +216,7 @@ pub(crate) fn kernel() -> Status {
         attachments: vec![Attachment { interface: "eth0".into(), mode: "native", driver: "ixgbe".into() }],
         drift_repaired: 0,
         problem: None,
+        check_path_problem: None,
     }
 }
 
@@ -258,6 +259,7 @@ fn counters() -> Counters {
                 packets: 17,
             },
         ],
+        probes: vec![("sent", 5), ("answered", 4)],
         pins: vec![("pinned", 65), ("promoted", 60), ("hit", 900), ("base", 1_100), ("evicted", 0)],
     }
 }

@@ -56,11 +56,10 @@ impl State {
         let members = self.pools.values().flat_map(PoolState::everyone).map(|(_, member)| member);
         members
             .filter(|member| member.watched())
-            .flat_map(|member| &member.targets)
-            .filter_map(|target| {
-                let address = target.address;
-                let hop = self.facts.way(address).and_then(|way| way.as_ref().ok()).copied();
-                Some((DesiredProbe { address, production: target.production? }, hop))
+            .flat_map(|member| {
+                let hop = self.facts.way(&member.configured).and_then(Result::ok);
+                let ways = member.targets.iter().filter_map(|target| target.production);
+                ways.map(move |production| (DesiredProbe { address: member.address(), production }, hop))
             })
             .collect()
     }

@@ -140,7 +140,15 @@ impl World {
 }
 
 fn hop(ifindex: u32) -> NextHop {
-    NextHop { dst_mac: Mac(BACKEND), src_mac: Mac(OURS), ifindex, vlan: 0, mtu: 1500 }
+    NextHop {
+        dst_mac: Mac(BACKEND),
+        src_mac: Mac(OURS),
+        ifindex,
+        vlan: 0,
+        mtu: 1500,
+        gateway: None,
+        source: None,
+    }
 }
 
 fn flow(src: IpAddr, dst: IpAddr) -> Flow {
@@ -311,7 +319,10 @@ fn a_check_that_cannot_go_its_way_goes_none_and_says_why() {
             assert_eq!(world.out(&asked, mark).0, action, "MTU {mtu}");
         }
         let mark = world.only(&of, Method::Dr, Some(hop(HERE)));
-        assert_eq!(world.out(&asked[..ETH + 20], mark).0, SHOT);
+        // Neither TCP nor UDP.
+        let mut other = asked.clone();
+        other[ETH + if of.own.is_ipv4() { 9 } else { 6 }] = 47;
+        assert_eq!(world.out(&other, mark).0, SHOT);
     }
     assert_eq!(world.counted(ProbeEvent::Unresolved), 2);
     assert_eq!(world.counted(ProbeEvent::Mismatch), 2);

@@ -64,6 +64,8 @@ fn hop(interface: &str) -> NextHop {
         ifindex,
         vlan: 0,
         mtu: 1500,
+        gateway: None,
+        source: None,
     }
 }
 
