@@ -159,7 +159,7 @@ fn kernels_without_links_get_filters_which_are_never_doubled_and_leave_with_us()
     in_namespace(async || {
         ip("link add one type veth peer name two");
         let object = object();
-        let count = |text: &str| text.matches("lb_probe_").count();
+        let count = |text: &str| text.matches("direct-action").count();
         let first = attach::filters(&object, "one").expect("filters");
         assert_eq!((count(&filters("one")), first.how()), (2, "clsact"));
         // A daemon that was killed left its own.
