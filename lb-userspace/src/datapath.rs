@@ -163,6 +163,8 @@ pub struct Attachment {
     pub mode: &'static str,
     /// Kernel driver, `veth` or `ixgbe`.
     pub driver: String,
+    /// The program for packets of several buffers: the interface's MTU is above a buffer's size.
+    pub frags: bool,
 }
 
 /// Counters of a service or a backend, summed over CPUs.

@@ -25,7 +25,8 @@ fn the_object_is_verified_and_compiled_or_refused_in_a_sentence() {
     for (name, there, meaning) in features().rows() {
         say(&format!("feature {name}: {}", if there { "yes".to_owned() } else { format!("no ({meaning})") }));
     }
-    let limits = Limits { services: 64, backends: 64, pools: 16, slots: 2048, pins: 4096 };
+    let limits =
+        Limits { services: 64, backends: 64, pools: 16, slots: 2048, pins: 4096, ..Limits::default() };
     let begin = Instant::now();
     let object = match Object::load(&limits, HashKey::default(), None) {
         Ok(object) => object,

@@ -238,6 +238,8 @@ impl Site {
                 ifindex: self.ifindex,
                 vlan: 0,
                 mtu: 1500,
+                gateway: None,
+                source: None,
             }),
             method: self.method,
             gue_port: GUE_PORT,

@@ -54,10 +54,26 @@ fn index_of(interface: &str) -> Option<u32> {
 
 /// Attaches the program of `object` to `interface`, or puts it in place of the one that a predecessor attached there.
 pub(super) fn attach(object: &Object, interface: &str, mode: XdpMode, dir: &Path) -> Result<Attached, Error> {
-    object.with_program(names::PROG_LB, |program| attach_program(program, interface, mode, dir))
+    let frags = wants_frags(interface, mode);
+    let name = if frags { names::PROG_LB_FRAGS } else { names::PROG_LB };
+    object.ensure_loaded(name)?;
+    object.with_program(name, |program| attach_program(program, interface, mode, frags, dir))
 }
 
-fn attach_program(program: &mut Xdp, interface: &str, mode: XdpMode, dir: &Path) -> Result<Attached, Error> {
+/// A packet that may lie in several buffers needs a program that knows of them: no driver holds more than a page's worth in one.
+const SINGLE_BUFFER_MTU: u32 = 3_000;
+
+fn wants_frags(interface: &str, mode: XdpMode) -> bool {
+    mode == XdpMode::Native && driver::mtu(interface).is_some_and(|mtu| mtu > SINGLE_BUFFER_MTU)
+}
+
+fn attach_program(
+    program: &mut Xdp,
+    interface: &str,
+    mode: XdpMode,
+    frags: bool,
+    dir: &Path,
+) -> Result<Attached, Error> {
     let pin = dir.join(pin_name(interface, mode));
     let (link, new) = if adopt(program, &pin, interface)?.is_some() {
         // The pin holds this very link: opened again instead of pinned twice.
@@ -75,6 +91,7 @@ fn attach_program(program: &mut Xdp, interface: &str, mode: XdpMode, dir: &Path)
             interface: interface.to_owned(),
             mode: word(mode),
             driver: driver::name(interface),
+            frags,
         },
         _link: link,
         pin,

@@ -25,6 +25,11 @@ struct Request {
     rest: [u8; 16],
 }
 
+/// The MTU of `interface`, in bytes of L3.
+pub(super) fn mtu(interface: &str) -> Option<u32> {
+    std::fs::read_to_string(format!("/sys/class/net/{interface}/mtu")).ok()?.trim().parse().ok()
+}
+
 /// The driver of `interface` as `ethtool -i` names it, or `unknown`.
 pub(super) fn name(interface: &str) -> String {
     read(interface).unwrap_or_else(|| "unknown".to_owned())
@@ -47,6 +52,12 @@ fn read(interface: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn the_loopback_has_an_mtu() {
+        assert!(super::mtu("lo").is_some_and(|mtu| mtu >= 1500));
+        assert_eq!(super::mtu("no-such-if0"), None);
+    }
+
     #[test]
     fn what_does_not_exist_has_no_known_driver() {
         assert_eq!(super::name("no-such-if0"), "unknown");

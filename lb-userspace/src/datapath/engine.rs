@@ -23,12 +23,12 @@ use tokio::sync::watch;
 use super::{
     Attachment, Desired, Error, Status,
     attach::{self, Attached},
-    digest, kernel,
+    digest, driver, kernel,
     live::{Live, Names},
     mapped::Mapped,
     object::Object,
     probe::{self, CheckPath, Probes},
-    tables::{Adopted, Applied, Tables},
+    tables::{Adopted, Applied, Settings, Tables},
 };
 use crate::model::{BackendId, Config, Disposition, Limits, XdpMode};
 
@@ -85,7 +85,8 @@ impl Engine {
         let lock = lock(&options.dir)?;
         let object = Object::load(&options.limits, HashKey::from_secret(&options.secret), Some(&tables_dir))?;
         let now = object.now()?;
-        let settings = object.settings(&options.secret);
+        let ingress_mtu = options.interfaces.iter().filter_map(|i| driver::mtu(i)).max().unwrap_or(0);
+        let settings = Settings { ingress_mtu, ..object.settings(&options.secret) };
         let (tables, adopted) = Tables::adopt(Mapped::new(&object)?, &object.limits(), settings, now)
             .map_err(|e| kernel(format!("adopting the tables below {}", tables_dir.display()), e))?;
         if adopted.repaired > 0 {

@@ -242,6 +242,16 @@ impl Object {
         }
     }
 
+    /// Has the kernel verify a program that is not always needed.
+    pub(super) fn ensure_loaded(&self, name: &str) -> Result<(), Error> {
+        self.with_program(name, |program| {
+            if program.fd().is_ok() {
+                return Ok(());
+            }
+            program.load().map_err(|e| kernel(format!("verifying the program {name}"), e))
+        })
+    }
+
     /// Does something with the loaded program `name`, exclusively.
     pub fn with_program<T>(
         &self,

@@ -89,7 +89,7 @@ pub struct Adopted {
     pub pools: u32,
     /// Backends.
     pub backends: u32,
-    /// VIP × port × protocol entries.
+    /// VIP × port × protocol entries, and one for each VIP.
     pub services: u32,
     /// Entries that could not be right and were cleared or corrected; 0 unless somebody else wrote.
     pub repaired: u64,
