@@ -133,7 +133,8 @@ struct Decapsulators<'s> {
 
 impl<'s> Decapsulators<'s> {
     fn new(site: &'s Site) -> Self {
-        let all = Self { site, pins: site.bpf.with_extension("decap") };
+        // bpffs takes no dots.
+        let all = Self { site, pins: PathBuf::from(format!("{}-decap", site.bpf.display())) };
         for (host, number) in ["h1", "h2", "h3"].into_iter().zip(11..) {
             all.attach(host, number);
         }
