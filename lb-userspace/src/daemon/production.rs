@@ -14,7 +14,7 @@ pub(super) struct Production(pub(super) Arc<CheckPath>);
 
 impl ProductionPath for Production {
     fn way(&self, target: &CheckTarget) -> Way {
-        told(key(target).map(|key| self.0.marks().borrow().way(&key)))
+        key(target).map_or(Way::Never, |key| told(&self.0.marks().borrow().way(&key)))
     }
 
     fn ready<'a>(&'a self, target: &'a CheckTarget) -> Ready<'a> {
@@ -24,7 +24,7 @@ impl ProductionPath for Production {
             let settled = |way: &probe::Way| matches!(way, probe::Way::Marked(_) | probe::Way::Never(_));
             // The sender lives as long as `self`.
             match marks.wait_for(|marks| settled(&marks.way(&key))).await {
-                Ok(marks) => told(Some(marks.way(&key))),
+                Ok(marks) => told(&marks.way(&key)),
                 Err(_) => Way::Unknown,
             }
         })
@@ -47,11 +47,11 @@ fn key(target: &CheckTarget) -> Option<DesiredProbe> {
     Some(DesiredProbe { address: target.address, production: target.production? })
 }
 
-fn told(way: Option<probe::Way>) -> Way {
+fn told(way: &probe::Way) -> Way {
     match way {
-        Some(probe::Way::Marked(mark)) => Way::Marked(mark),
-        Some(probe::Way::Unresolved(mark)) => Way::Unresolved(mark),
-        Some(probe::Way::Unknown) => Way::Unknown,
-        Some(probe::Way::Never(_)) | None => Way::Never,
+        probe::Way::Marked(mark) => Way::Marked(*mark),
+        probe::Way::Unresolved(mark) => Way::Unresolved(*mark),
+        probe::Way::Unknown => Way::Unknown,
+        probe::Way::Never(_) => Way::Never,
     }
 }

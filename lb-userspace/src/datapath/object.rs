@@ -199,9 +199,9 @@ impl Object {
         }
         // What forwards does not depend on what checks.
         let probes = [names::PROG_PROBE_OUT, names::PROG_PROBE_IN].iter().try_for_each(|program| {
-            let loaded = classifier(&mut ebpf, program)
+            let verified = classifier(&mut ebpf, program)
                 .and_then(|p| p.load().map_err(|e| kernel(format!("verifying the program {program}"), e)));
-            loaded.map_err(|e| e.to_string())
+            verified.map_err(|e| e.to_string())
         });
         let mut maps = BTreeMap::new();
         let own = [names::EXPLAIN, names::CLOCK, names::PROBES, names::PROBE_FLOWS, names::PROBE_COUNTERS];

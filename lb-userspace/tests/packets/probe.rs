@@ -272,7 +272,7 @@ fn what_is_not_a_checks_passes_untouched() {
         let mark = world.only(&of, Method::Dr, Some(hop(HERE)));
         let asked = frame(flow(of.own, of.backend), Kind::Syn);
         // No mark, an operator's, ours with no index, an unused one, one beyond the table.
-        for other in [0, 1, mark & 0xffff, mark ^ 0x8000_0000, MARK, MARK | 77, MARK | 0xffff] {
+        for other in [0, 1, mark & 0xffff, mark ^ 0x8000_0000, MARK, MARK | 0x4d, MARK | 0xffff] {
             let (action, left, after) = world.run(names::PROG_PROBE_OUT, &asked, other);
             assert_eq!((action, left, after), (GO_ON, asked.clone(), other));
         }

@@ -35,7 +35,7 @@ pub enum Fate {
     Unseen,
     /// It went to the VIP, by the way of this mark.
     Sent(u32),
-    /// It was dropped; why, as one sentence.
+    /// It was dropped; why.
     Dropped(&'static str),
 }
 
@@ -96,7 +96,10 @@ impl CheckPath {
             Some(ProbeEvent::Sent | ProbeEvent::Answered) => {
                 Fate::Sent(lb_common::probe::MARK | u32::from(u16::from_ne_bytes([p0, p1])))
             }
-            Some(why) => Fate::Dropped(why.describe().trim()),
+            Some(why) => {
+                let why = why.describe().trim().trim_end_matches('.');
+                Fate::Dropped(why.strip_prefix("Dropped: ").unwrap_or(why))
+            }
         }
     }
 

@@ -98,7 +98,7 @@ async fn a_connection_counts_only_if_its_packets_went_the_way() {
         match wanted {
             None => assert_eq!(result, Ok(Pass::Connected)),
             Some(text) => {
-                assert!(result.clone().is_err_and(|e| e.to_string().starts_with(text)), "{result:?}")
+                assert!(result.clone().is_err_and(|e| e.to_string().starts_with(text)), "{result:?}");
             }
         }
         assert_eq!(path.begun(), 1);
