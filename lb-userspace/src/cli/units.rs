@@ -42,6 +42,11 @@ pub fn age(seconds: u64) -> String {
     }
 }
 
+/// A count, with `~` when it is an estimate.
+pub fn estimate(count: u64, exact: bool) -> String {
+    if exact { count.to_string() } else { format!("~{count}") }
+}
+
 /// Seconds from `then` to `now`, both since 1970; 0 when the clock went back.
 pub const fn since(then: u64, now: u64) -> u64 {
     now.saturating_sub(then)
