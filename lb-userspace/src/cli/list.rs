@@ -11,7 +11,7 @@ use super::{
         styled,
     },
     status::override_text,
-    units::{age, estimate, latency, now, percent, short, since},
+    units::{self, age, estimate, latency, now, percent, short, since},
 };
 use crate::{
     api::types::{Backend, Connections, List, Method, Pool, Pooled, Rates, Service, Share, Standing},
@@ -210,7 +210,7 @@ fn backends(out: &mut String, pool: &Pool, rates: Option<&Measured>, wide: bool,
 
 fn wide_cells(row: &mut Vec<Cell>, b: &Backend, share: Share) {
     let or_dash = |n: Option<u64>| number(n.map_or("-".into(), |n| n.to_string()));
-    let rate = |of: fn(&Rates) -> f64| number(b.rates.as_ref().map_or("-".into(), |r| short(of(r))));
+    let rate = |of: fn(&Rates) -> f64| number(b.rates.as_ref().map_or("-".into(), |r| units::rate(of(r))));
     row.extend([
         new_rate(b),
         rate(|r| r.fins),
@@ -232,7 +232,7 @@ fn connections(b: &Backend, of: fn(&Connections) -> u64) -> Cell {
 fn new_rate(b: &Backend) -> Cell {
     number(b.rates.map_or("-".into(), |r| {
         let mark = if r.estimated && r.retransmits > 0.0 { "~" } else { "" };
-        format!("{mark}{}", short(r.new))
+        format!("{mark}{}", units::rate(r.new))
     }))
 }
 

@@ -8,7 +8,7 @@ use super::{
     list,
     output::{BAD, BOLD, GOOD, NONE, WARN, cell, columns, plain, state_style, styled},
     status::override_text,
-    units::{age, estimate, latency, now, percent, short, since},
+    units::{age, estimate, latency, now, percent, rate, since},
 };
 use crate::api::{
     client::ClientError,
@@ -262,11 +262,11 @@ fn render_backend(out: &mut String, b: &Backend, slots: u32, now: u64) {
             "per second",
             &format!(
                 "{mark}{} new connections; {} SYN, {mark}{} of them repeated, {} FIN, {} RST (over {})",
-                short(r.new),
-                short(r.syns),
-                short(r.retransmits),
-                short(r.fins),
-                short(r.resets),
+                rate(r.new),
+                rate(r.syns),
+                rate(r.retransmits),
+                rate(r.fins),
+                rate(r.resets),
                 age(whole_seconds(r.window))
             ),
         );

@@ -42,6 +42,11 @@ pub fn age(seconds: u64) -> String {
     }
 }
 
+/// A number per second: small ones with a digit more.
+pub fn rate(n: f64) -> String {
+    if n > 0.0 && n < 9.95 { format!("{n:.1}") } else { short(n) }
+}
+
 /// A count, with `~` when it is an estimate.
 pub fn estimate(count: u64, exact: bool) -> String {
     if exact { count.to_string() } else { format!("~{count}") }
