@@ -54,7 +54,12 @@ fn live(ctx: &XdpContext, len: u64) -> u32 {
         Ok(action) => return action,
         Err(why) => why,
     };
-    if slow::helps(why) { live_slow(ctx.ctx, len) } else { stopped(ctx, why) }
+    // Most of what is not ours on most sites: looked up once.
+    if slow::helps(why) && !(why == Reason::NotService && shape::none()) {
+        live_slow(ctx.ctx, len)
+    } else {
+        stopped(ctx, why)
+    }
 }
 
 /// The second walk of the attached program: a function of its own, as its code would only lengthen the first. With a C name and the context as

@@ -254,13 +254,12 @@ pub fn send<S: Sink, I: Ip>(
     }
     let to = forward::egress(backend)?;
     let plan = ready(&frame, to, ip)?;
-    let inner = frame.inner(ip);
     ip.take_hop();
     if S::LIVE {
         count::forwarded(service, backend, frame.len, flags);
     }
     sink.note(|e| e.flags |= FORWARDED);
-    if let Some(sent) = forward::wrap(frame.ctx, (backend, to), hash, inner) {
+    if let Some(sent) = forward::wrap(frame.ctx, (backend, to), hash, || frame.inner(ip)) {
         return sent;
     }
     forward::send(frame.ctx, frame.macs, to, plan)

@@ -298,7 +298,7 @@ fn deliver<S: Sink>(
         count::followed(backend, frame.len);
     }
     sink.note(|e| e.flags |= FORWARDED);
-    if let Some(sent) = forward::wrap(frame.ctx, (backend, to), hash, inner) {
+    if let Some(sent) = forward::wrap(frame.ctx, (backend, to), hash, || inner) {
         return sent;
     }
     forward::send(frame.ctx, frame.macs, to, plan)

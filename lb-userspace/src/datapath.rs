@@ -3,12 +3,15 @@
 //! [`Desired`] is the whole wanted state, handed over as a level: the data plane makes the kernel's tables equal to the latest one.
 
 mod attach;
+pub mod capture;
 pub mod clock;
 mod counters;
 pub mod digest;
 mod driver;
 pub mod engine;
 mod frame;
+pub mod hex;
+pub mod inspect;
 pub mod kernel_check;
 mod keyed;
 mod live;
@@ -16,6 +19,7 @@ pub mod maglev;
 pub mod mapped;
 pub mod object;
 pub mod preview;
+pub mod question;
 pub mod region;
 mod rendezvous;
 pub mod schedule;
@@ -24,6 +28,11 @@ pub(crate) mod unlink;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
+pub use self::{
+    frame::{Impossible, LONGEST as LONGEST_FRAME},
+    inspect::Inspect,
+    question::{Probe, Route},
+};
 use crate::model::{
     BackendId, BackendName, Disposition, Endpoint, Method, NextHop, PoolName, Rules, ServiceName, Tunnel,
     UdpClass, Weight,
@@ -238,51 +247,11 @@ pub struct ReasonCount {
     pub packets: u64,
 }
 
-/// A packet somebody asks about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Probe {
-    /// Source address and port.
-    pub src: std::net::SocketAddr,
-    /// Destination address and port.
-    pub dst: std::net::SocketAddr,
-    /// TCP or UDP.
-    pub protocol: crate::model::Protocol,
-    /// TCP: a connection's first packet (SYN) instead of a later one.
-    pub first: bool,
-}
-
-/// Where the live program sends a [`Probe`] and why.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Route {
-    /// `forward`, `pass` or `drop`.
-    pub verdict: String,
-    /// Label and sentence of the reason, unless forwarded.
-    pub reason: Option<(String, String)>,
-    /// The service it belongs to.
-    pub service: Option<String>,
-    /// Its pool.
-    pub pool: Option<String>,
-    /// The flow's slot in the pool's table, and the table's size.
-    pub slot: Option<(u32, u32)>,
-    /// The slot's owner for new connections.
-    pub cur: Option<String>,
-    /// The slot's owner when it was last stable, while it is in transition.
-    pub base: Option<String>,
-    /// `slot` (stable), `pin`, `base` or `cur` (in transition): what decided.
-    pub decided_by: Option<String>,
-    /// The backend that gets it.
-    pub backend: Option<String>,
-    /// Its address.
-    pub address: Option<IpAddr>,
-    /// MAC address and interface it leaves by.
-    pub via: Option<String>,
-}
-
 /// What the rest of the daemon asks of the data plane at any time, from any thread. Reads never wait for a rebuild.
-pub trait Reader: Send + Sync + std::fmt::Debug {
+pub trait Reader: Inspect {
     /// All counters, read from the per-CPU maps now.
     fn counters(&self) -> Result<Counters, Error>;
-    /// Runs the live program's dry-run twin on a frame of this flow.
+    /// Runs the live program's dry-run twin on a frame.
     fn route(&self, probe: &Probe) -> Result<Route, Error>;
     /// The latest status.
     fn status(&self) -> Arc<Status>;
@@ -291,6 +260,9 @@ pub trait Reader: Send + Sync + std::fmt::Debug {
 /// What can go wrong with the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A packet that cannot be.
+    #[error(transparent)]
+    Probe(frame::Impossible),
     /// A step of loading, attaching, reading or writing failed: the step and its object, what to do about it where that is known, and
     /// all that aya and the kernel said.
     #[error("{0}")]

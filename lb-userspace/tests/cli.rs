@@ -285,6 +285,7 @@ fn where_walks_the_packet_for_new_and_established_connections() {
   owner     cp1001 for new connections, cp1002 for older ones: the slot is in transition
   decided   by the slot's new owner
   verdict   forward to cp1001 (10.64.0.1) at 02:00:00:00:00:01 on eth0
+  in short  A packet of service text goes to cp1001.
 
 198.51.100.7:40000 -> 203.0.113.10:80 tcp, established connection
   service   text, pool text_80
@@ -292,6 +293,7 @@ fn where_walks_the_packet_for_new_and_established_connections() {
   owner     cp1001 for new connections, cp1002 for older ones: the slot is in transition
   decided   by the slot's base: no pin, so the flow is older than the transition
   verdict   forward to cp1002 (10.64.0.2) at 02:00:00:00:00:02 on eth0
+  in short  A packet of service text goes to cp1002.
 "
     );
     let out = daemon.ok(&["where", "198.51.100.7:1", "203.0.113.10:80", "-o", "json"]);

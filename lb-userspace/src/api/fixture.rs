@@ -13,6 +13,8 @@ use tokio::sync::watch;
 
 #[path = "fixture/daemon.rs"]
 mod daemon;
+#[path = "fixture/inspect.rs"]
+mod inspect;
 #[path = "fixture/kernel.rs"]
 mod kernel;
 
@@ -60,15 +62,8 @@ fn spec(name: &str, port: u16) -> Arc<CheckSpec> {
 }
 
 fn hop(last: u8) -> NextHop {
-    NextHop {
-        dst_mac: Mac([2, 0, 0, 0, 0, last]),
-        src_mac: Mac([2, 0, 0, 0, 0, 1]),
-        ifindex: 2,
-        vlan: 0,
-        mtu: 1500,
-        gateway: None,
-        source: None,
-    }
+    let [dst_mac, src_mac] = [last, 1].map(|n| Mac([2, 0, 0, 0, 0, n]));
+    NextHop { dst_mac, src_mac, ifindex: 2, vlan: 0, mtu: 1500, gateway: None, source: None }
 }
 
 fn backend(last: u8, disposition: Disposition, why: &str, port: u16) -> BackendView {

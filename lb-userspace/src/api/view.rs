@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod outlier;
 pub mod pool;
+pub mod top;
 
 use std::time::SystemTime;
 

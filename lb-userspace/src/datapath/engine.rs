@@ -94,7 +94,7 @@ impl Engine {
             );
         }
         let object = Arc::new(object);
-        let live = Arc::new(Live::new(object.clone())?);
+        let live = Arc::new(Live::new(object.clone(), &options.secret)?);
         Ok(Self {
             options,
             object,
@@ -211,6 +211,7 @@ impl Engine {
                     biased;
                     changed = desired.changed() => {
                         if changed.is_err() {
+                            self.live.stop();
                             return Ok(());
                         }
                         self.take(&mut desired)
@@ -237,6 +238,7 @@ impl Engine {
 
     fn take(&mut self, desired: &mut watch::Receiver<Arc<Desired>>) -> Result<(), Error> {
         let wanted = desired.borrow_and_update().clone();
+        self.live.want(wanted.clone());
         self.apply(&wanted)
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader, TestRun, TestRunOptions,
-    maps::{Map, MapData, PerCpuArray, PerCpuValues},
+    maps::{Map, MapData, PerCpuArray, PerCpuValues, PerfEventArray},
     programs::Xdp,
 };
 use lb_common::{
@@ -85,12 +85,26 @@ pub struct Object {
     /// Locked only to run or attach a program.
     ebpf: Mutex<Ebpf>,
     maps: BTreeMap<&'static str, MapHandle>,
+    /// Where copies of dropped frames come out; locked only to open its rings.
+    captured: Mutex<Captured>,
     /// Actual sizes, those of adopted maps included.
     pub sizes: Sizes,
     /// Maps were there already: the tables may hold a predecessor's state.
     pub adopted: bool,
     /// The program's clock.
     pub clock: Clock,
+}
+
+/// The map of the rings, with a descriptor of its own.
+struct Captured {
+    array: PerfEventArray<MapData>,
+    fd: OwnedFd,
+}
+
+impl std::fmt::Debug for Captured {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Captured").field("fd", &self.fd).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -185,7 +199,8 @@ impl Object {
         for name in names::PINNED_MAPS.iter().chain(&[names::EXPLAIN, names::CLOCK]).copied() {
             maps.insert(name, handle(&ebpf, name)?);
         }
-        let object = Self { ebpf: Mutex::new(ebpf), maps, sizes, adopted: found > 0, clock };
+        let captured = Mutex::new(captured(&mut ebpf)?);
+        let object = Self { ebpf: Mutex::new(ebpf), maps, captured, sizes, adopted: found > 0, clock };
         object.claim(key)?;
         Ok(object)
     }
@@ -290,6 +305,22 @@ impl Object {
         Region::map(name, &map.fd, map.entries, map.value_size)
     }
 
+    /// Bytes of the array map `name`.
+    pub(super) fn bytes(&self, name: &str) -> Result<usize, Error> {
+        let map = self.map(name)?;
+        Ok(map.entries as usize * map.value_size as usize)
+    }
+
+    /// Does something with the map of the rings for dropped frames, exclusively.
+    pub(super) fn with_captured<T>(
+        &self,
+        f: impl FnOnce(&mut PerfEventArray<MapData>, BorrowedFd<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut captured = self.captured.lock().unwrap_or_else(PoisonError::into_inner);
+        let Captured { array, fd } = &mut *captured;
+        f(array, fd.as_fd())
+    }
+
     /// The descriptor of the map `name`.
     pub fn map_fd(&self, name: &str) -> Result<BorrowedFd<'_>, Error> {
         Ok(self.map(name)?.fd.as_fd())
@@ -311,6 +342,17 @@ impl Object {
             .get(name)
             .ok_or_else(|| kernel(format!("finding the map {name}"), std::io::Error::other("no such map")))
     }
+}
+
+/// Takes the map of the rings out of the object, whose programs have it already.
+fn captured(ebpf: &mut Ebpf) -> Result<Captured, Error> {
+    let what = || format!("finding the map {}", names::CAPTURED);
+    let Some(Map::PerfEventArray(data)) = ebpf.take_map(names::CAPTURED) else {
+        return Err(kernel(what(), std::io::Error::other("the object has no such map")));
+    };
+    let fd = data.fd().as_fd().try_clone_to_owned().map_err(|e| kernel(what(), e))?;
+    let array = PerfEventArray::try_from(Map::PerfEventArray(data)).map_err(|e| kernel(what(), e))?;
+    Ok(Captured { array, fd })
 }
 
 fn handle(ebpf: &Ebpf, name: &str) -> Result<MapHandle, Error> {
