@@ -21,6 +21,7 @@ mod saver;
 pub mod snapshot;
 pub mod state;
 pub mod store;
+mod targets;
 #[cfg(test)]
 mod tests;
 pub mod threshold;

@@ -19,6 +19,7 @@ pub mod maglev;
 pub mod mapped;
 pub mod object;
 pub mod preview;
+pub mod probe;
 pub mod question;
 pub mod region;
 mod rendezvous;
@@ -28,6 +29,7 @@ pub(crate) mod unlink;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
+use self::probe::DesiredProbe;
 pub use self::{
     frame::{Impossible, LONGEST as LONGEST_FRAME},
     inspect::Inspect,
@@ -57,6 +59,8 @@ pub struct Desired {
     pub tunnel: Tunnel,
     /// ICMP answers a second that the program may make; 0: none.
     pub icmp_rate: u32,
+    /// Ways that checks take, with the next hop as it is.
+    pub probes: BTreeMap<DesiredProbe, Option<NextHop>>,
 }
 
 /// A service as the data plane needs it.
@@ -127,6 +131,8 @@ pub struct Status {
     pub sample: u64,
     /// The last thing that could not be written, for people.
     pub problem: Option<String>,
+    /// Why checks do not take the way of clients' packets, or some do not, though they should.
+    pub check_path_problem: Option<String>,
 }
 
 /// How full a table is, as of the latest sweep.
@@ -232,6 +238,8 @@ pub struct Counters {
     pub reasons: Vec<ReasonCount>,
     /// Events in slots in transition, by label.
     pub pins: Vec<(&'static str, u64)>,
+    /// Packets of checks on the way of clients' packets, by label.
+    pub probes: Vec<(&'static str, u64)>,
 }
 
 /// Packets that left the walk early for one reason.

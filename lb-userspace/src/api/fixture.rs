@@ -83,8 +83,8 @@ fn backend(last: u8, disposition: Disposition, why: &str, port: u16) -> BackendV
         why: why.into(),
         since: at(u64::from(last)),
         checks: vec![
-            CheckTarget { address, spec: spec("tcp", port) },
-            CheckTarget { address, spec: spec("idle", port) },
+            CheckTarget { address, spec: spec("tcp", port), production: None },
+            CheckTarget { address, spec: spec("idle", port), production: None },
         ],
         next_hop: Ok(hop(last)),
     }

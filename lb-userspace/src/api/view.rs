@@ -73,6 +73,7 @@ pub fn status(moment: &Moment) -> Status {
             flows: status.flows,
             frozen: status.frozen,
             problem: status.problem.clone(),
+            check_path_problem: status.check_path_problem.clone(),
         },
         pools: snapshot.pools.values().map(|view| pool::summary(moment, view)).collect(),
         overrides: overrides.collect(),

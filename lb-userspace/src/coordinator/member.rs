@@ -2,10 +2,10 @@
 
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
-use super::{facts::Facts, lowered::Lowered, overrides::Entry, snapshot::Override};
+use super::{facts::Facts, lowered::Lowered, overrides::Entry, snapshot::Override, targets::targets};
 use crate::{
     health::Verdict,
-    model::{Backend, CheckTarget, Combine, Disposition, NextHop, Pool, Pooled, Weight},
+    model::{Backend, CheckTarget, Combine, Disposition, NextHop, Pool, Pooled, Service, Weight},
 };
 
 /// What the operators want, by file and command together.
@@ -78,6 +78,7 @@ impl Member {
     pub(super) fn new(
         configured: Arc<Backend>,
         pool: &Pool,
+        services: &[&Service],
         adopted: Option<Disposition>,
         now: SystemTime,
     ) -> Self {
@@ -88,7 +89,7 @@ impl Member {
             Some(Disposition::Down | Disposition::Out) | None => Disposition::Out,
         };
         Self {
-            targets: targets(configured.address, pool),
+            targets: targets(&configured, pool, services),
             configured,
             wish,
             overridden: None,
@@ -108,8 +109,8 @@ impl Member {
     }
 
     /// Takes a new configuration of the same backend; what is known of it stays.
-    pub(super) fn reconfigure(&mut self, configured: Arc<Backend>, pool: &Pool) {
-        self.targets = targets(configured.address, pool);
+    pub(super) fn reconfigure(&mut self, configured: Arc<Backend>, pool: &Pool, services: &[&Service]) {
+        self.targets = targets(&configured, pool, services);
         self.configured = configured;
     }
 
@@ -267,9 +268,4 @@ impl Member {
         self.since = now;
         Some(std::mem::replace(&mut self.disposition, disposition))
     }
-}
-
-fn targets(address: IpAddr, pool: &Pool) -> Vec<CheckTarget> {
-    let target = |spec: &Arc<_>| CheckTarget { address, spec: Arc::clone(spec) };
-    pool.checks.iter().map(target).collect()
 }

@@ -10,8 +10,8 @@ use super::{
     state::State,
 };
 use crate::{
-    datapath::{Desired, DesiredBackend, DesiredPool, DesiredService},
-    model::{PoolName, Service},
+    datapath::{Desired, DesiredBackend, DesiredPool, DesiredService, probe::DesiredProbe},
+    model::{NextHop, PoolName, Service},
 };
 
 /// Of a pool without services.
@@ -42,12 +42,26 @@ impl State {
             pools: pools.map(|(name, state)| (name.clone(), self.desired_pool(state, pool(name)))).collect(),
             tunnel: global.map(|global| global.tunnel).unwrap_or_default(),
             icmp_rate: global.map_or(0, |global| global.icmp_rate),
+            probes: self.probes(),
         };
         if desired != *self.desired || desired.revision == 0 {
             desired.revision += 1;
             self.desired = Arc::new(desired);
         }
         Arc::clone(&self.desired)
+    }
+
+    /// The ways that checks take, with the next hop as it is.
+    fn probes(&self) -> BTreeMap<DesiredProbe, Option<NextHop>> {
+        let members = self.pools.values().flat_map(PoolState::everyone).map(|(_, member)| member);
+        members
+            .filter(|member| member.watched())
+            .flat_map(|member| {
+                let hop = self.facts.way(&member.configured).and_then(Result::ok);
+                let ways = member.targets.iter().filter_map(|target| target.production);
+                ways.map(move |production| (DesiredProbe { address: member.address(), production }, hop))
+            })
+            .collect()
     }
 
     /// Pools with the services they serve now.

@@ -27,6 +27,7 @@ use super::{
     live::{Live, Names},
     mapped::Mapped,
     object::Object,
+    probe::{self, CheckPath, Probes},
     tables::{Adopted, Applied, Settings, Tables},
 };
 use crate::model::{BackendId, Config, Disposition, Limits, XdpMode};
@@ -54,6 +55,7 @@ pub struct Engine {
     tables: Tables<Mapped>,
     live: Arc<Live>,
     attached: Vec<Attached>,
+    probes: Probes,
     /// Nobody else writes these tables while this is open.
     _lock: File,
     status: Status,
@@ -95,6 +97,7 @@ impl Engine {
         }
         let object = Arc::new(object);
         let live = Arc::new(Live::new(object.clone(), &options.secret)?);
+        let probes = Probes::open(&object, &options.dir)?;
         Ok(Self {
             options,
             object,
@@ -102,6 +105,7 @@ impl Engine {
             live,
             _lock: lock,
             attached: Vec::new(),
+            probes,
             status: Status::default(),
             quiet: BTreeMap::new(),
             out: watch::Sender::new(Arc::default()),
@@ -112,6 +116,11 @@ impl Engine {
     /// The reading side.
     pub fn reader(&self) -> Arc<Live> {
         self.live.clone()
+    }
+
+    /// The way that checks take.
+    pub fn check_path(&self) -> Arc<CheckPath> {
+        self.probes.path()
     }
 
     /// Follows what the kernel has.
@@ -154,6 +163,7 @@ impl Engine {
         if self.attached.is_empty() {
             self.attach()?;
         }
+        self.probes.apply(&self.object, desired);
         self.publish(true);
         Ok(())
     }
@@ -189,6 +199,7 @@ impl Engine {
         let limits = self.object.limits();
         self.status.pins = Fill { used: swept.pins.into(), limit: limits.pins.into() };
         self.status.flows = Fill { used: swept.flows, limit: limits.flows.into() };
+        self.status.drift_repaired += self.probes.tend(&self.object);
         self.follow_interfaces()?;
         self.observe()?;
         self.publish(!swept.released.is_empty());
@@ -261,6 +272,7 @@ impl Engine {
         self.status.attachments =
             attached.iter().map(|a: &Attached| a.about.clone()).collect::<Vec<Attachment>>();
         self.attached = attached;
+        self.probes.attach(&self.object, interfaces);
         Ok(())
     }
 
@@ -340,6 +352,7 @@ impl Engine {
             };
         }
         self.status.pools = pools;
+        self.status.check_path_problem = self.probes.problem();
         let names = names_changed.then(|| Names {
             services: self.tables.services().iter().map(|(name, i)| (*i, name.clone())).collect(),
             pools: self.tables.pools().map(|(i, name)| (i, name.clone())).collect(),
@@ -370,5 +383,6 @@ fn lock(dir: &Path) -> Result<File, Error> {
 
 /// Takes the program off every interface and forgets the tables.
 pub fn detach(dir: &Path) -> Result<(), Error> {
+    probe::sweep_out();
     attach::detach_all(dir)
 }

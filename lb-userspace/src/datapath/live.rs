@@ -12,6 +12,7 @@ use lb_common::{
     explain::{self, Explain},
     hash::HashKey,
     names,
+    probe::ProbeEvent,
     reason::Reason,
     slot::Slot,
 };
@@ -248,6 +249,7 @@ impl Reader for Live {
         let backends = self.count(names::BACKEND_COUNTERS, names::BACKEND_EVENTS, highest_backend)?;
         let reasons = self.read_words(names::REASON_COUNTERS, Reason::ALL.len())?;
         let pins = self.read_words(names::PIN_COUNTERS, PinEvent::ALL.len())?;
+        let probes = self.read_words(names::PROBE_COUNTERS, ProbeEvent::ALL.len())?;
         Ok(Counters {
             services: names
                 .services
@@ -270,6 +272,7 @@ impl Reader for Live {
                 })
                 .collect(),
             pins: PinEvent::ALL.iter().zip(pins).map(|(event, n)| (event.as_str(), n)).collect(),
+            probes: ProbeEvent::ALL.iter().zip(probes).map(|(event, n)| (event.as_str(), n)).collect(),
         })
     }
 

@@ -64,6 +64,9 @@ pub struct DatapathState {
     pub frozen: bool,
     /// The last thing that could not be written.
     pub problem: Option<String>,
+    /// Why checks with `via = "vip"`, or some of them, go to the backends' own addresses.
+    #[serde(default)]
+    pub check_path_problem: Option<String>,
 }
 
 /// The program on an interface.

@@ -42,6 +42,14 @@ pub fn alerts(moment: &Moment) -> Vec<Alert> {
     if let Some(problem) = &status.problem {
         say(Severity::Critical, format!("the kernel's tables could not be written: {problem}"));
     }
+    if let Some(problem) = &status.check_path_problem {
+        say(
+            Severity::Warning,
+            format!(
+                "checks with via = \"vip\" go to the backends' own addresses, and cannot see that a VIP is lost: {problem}"
+            ),
+        );
+    }
     if status.attachments.is_empty() {
         say(Severity::Critical, "the program is attached to no interface: nothing is forwarded".into());
     }

@@ -150,6 +150,8 @@ fn check(moment: &Moment, target: &CheckTarget) -> Check {
         name: target.spec.name.to_string(),
         kind: target.spec.kind.as_str().to_owned(),
         port: target.spec.port,
+        vip: target.production.map(|way| way.vip),
+        note: target.detour().map(str::to_owned),
         up: status.as_ref().and_then(|status| status.verdict).map(|verdict| verdict == Verdict::Up),
         last: status.and_then(|s| {
             Some(CheckResult {
