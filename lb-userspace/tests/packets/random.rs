@@ -81,7 +81,6 @@ fn random_frames_get_what_the_model_says() {
             let now = world.counts();
             (counts.services, counts.backends) = (now.services, now.backends);
         }
-        let now = world.now();
         let mut generator = frames::Generator::new(&mut random);
         for _ in 0..EPOCH.min(frames - n) {
             let bytes = generator.frame();
@@ -89,9 +88,14 @@ fn random_frames_get_what_the_model_says() {
             if n % ASKED == 0 {
                 world.ask(&bytes);
             }
-            let judged = world.judge_at(&bytes, now);
+            let judged = world.judge(&bytes);
             let (got, out) = world.run(names::PROG_LB, &bytes, 0);
-            let about = || format!("frame {n} of seed {seed}: {bytes:02x?}\n {judged:02x?}");
+            let about = || {
+                let told = world.ask_program(&bytes);
+                format!(
+                    "frame {n} of seed {seed}: {bytes:02x?}\n {judged:02x?}\n asked afterwards: {told:02x?}"
+                )
+            };
             assert_ne!(got, ABORTED, "{}", about());
             assert_eq!(got, action(&judged.outcome), "{}", about());
             match &judged.outcome {

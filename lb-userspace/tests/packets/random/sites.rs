@@ -185,7 +185,7 @@ pub(super) fn change(random: &mut Random, world: &mut World) {
         }
     }
     // Backends with another address are others; their places rest for a while.
-    world.tables.sweep(world.now());
+    world.sweep();
     world.change(|desired| *desired = wanted);
 }
 
