@@ -131,12 +131,12 @@ pub fn wrap(
     ctx: &XdpContext,
     (backend, to): (u16, &Backend),
     hash: u64,
-    inner: Inner,
+    inner: impl FnOnce() -> Inner,
 ) -> Option<Result<u32, Reason>> {
     if to.flags & TUNNEL == 0 {
         return None;
     }
-    Some(if tunnel::wrap(ctx.ctx, u32::from(backend), hash, inner.packed()) == 0 {
+    Some(if tunnel::wrap(ctx.ctx, u32::from(backend), hash, inner().packed()) == 0 {
         leave(ctx, to)
     } else {
         Err(Reason::NoHeadroom)

@@ -229,9 +229,13 @@ fn write_down(frame: &mut Frame<'_>, packet: Packet, transport: Transport) -> Re
 
 /// What must hold before anything is written.
 #[inline(always)]
-pub fn ready<S: Sink>(frame: &Frame<'_>, to: &Backend, inner: Inner) -> Result<Plan, Reason> {
+pub fn ready<S: Sink>(
+    frame: &Frame<'_>,
+    to: &Backend,
+    inner: impl FnOnce() -> Inner,
+) -> Result<Plan, Reason> {
     if to.flags != VALID {
-        forward::fits::<S>(frame.ctx, to, inner, frame.len.wrapping_sub(u64::from(frame.l3())))?;
+        forward::fits::<S>(frame.ctx, to, inner(), frame.len.wrapping_sub(u64::from(frame.l3())))?;
         if to.flags & TUNNEL != 0 {
             // The frame's tags go with its Ethernet header.
             return Ok(Plan::Keep);
@@ -254,10 +258,9 @@ pub fn send<S: Sink, I: Ip>(
         return Err(Reason::TtlExpired);
     }
     let to = forward::egress(backend)?;
-    let inner = frame.inner(ip);
-    let plan = ready::<S>(&frame, to, inner)?;
+    let plan = ready::<S>(&frame, to, || frame.inner(ip))?;
     ip.take_hop();
-    let sent = match forward::wrap(frame.ctx, (backend, to), hash, inner) {
+    let sent = match forward::wrap(frame.ctx, (backend, to), hash, || frame.inner(ip)) {
         Some(sent) => sent?,
         None => forward::send(frame.ctx, frame.macs, to, plan)?,
     };

@@ -79,6 +79,12 @@ pub fn find(to: impl Address, port: Wire16, proto: u8) -> Result<ServiceRef, Rea
     Err(Reason::NotService)
 }
 
+/// There are no such services: what is no single address, port and protocol is nobody's.
+#[inline(always)]
+pub fn none() -> bool {
+    SETTINGS.get(0).is_none_or(|s| s.prefixes4 | s.prefixes6 == 0)
+}
+
 /// Whether the address is one of ours.
 #[inline(always)]
 pub fn is_vip(to: impl Address) -> bool {

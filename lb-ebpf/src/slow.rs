@@ -329,9 +329,9 @@ fn deliver<S: Sink>(
     let mut inner = frame.inner(ip);
     // RFC 1122, section 3.2.2, and RFC 4443, section 2.4: no error about an error.
     inner.tell &= event as u32 != PinEvent::IcmpDelivered as u32;
-    let plan = pipeline::ready::<S>(&frame, to, inner)?;
+    let plan = pipeline::ready::<S>(&frame, to, || inner)?;
     ip.take_hop();
-    let sent = match forward::wrap(frame.ctx, (backend, to), hash, inner) {
+    let sent = match forward::wrap(frame.ctx, (backend, to), hash, || inner) {
         Some(sent) => sent?,
         None => forward::send(frame.ctx, frame.macs, to, plan)?,
     };

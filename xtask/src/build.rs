@@ -30,6 +30,8 @@ pub(crate) struct Built {
     pub(crate) lbd: PathBuf,
     /// The operator's tool.
     pub(crate) lbctl: PathBuf,
+    /// What unwraps tunnels on a backend.
+    pub(crate) lbdecap: PathBuf,
     /// What made the eBPF object.
     pub(crate) object_by: String,
 }
@@ -52,11 +54,12 @@ pub(crate) fn build(workspace: &Workspace, release: bool) -> Result<Built> {
     }
     let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| show(&command))?;
     let stdout = child.stdout.take().context("cargo's standard output is not piped")?;
-    let (mut lbd, mut lbctl, mut object_by) = (None, None, None);
+    let (mut lbd, mut lbctl, mut lbdecap, mut object_by) = (None, None, None, None);
     for line in BufReader::new(stdout).lines() {
         match Message::parse(&line?) {
             Some(Message::Executable(path)) if path.ends_with("lbd") => lbd = Some(path),
             Some(Message::Executable(path)) if path.ends_with("lbctl") => lbctl = Some(path),
+            Some(Message::Executable(path)) if path.ends_with("lbdecap") => lbdecap = Some(path),
             Some(Message::ObjectBy(text)) => object_by = Some(text),
             _ => {}
         }
@@ -68,6 +71,7 @@ pub(crate) fn build(workspace: &Workspace, release: bool) -> Result<Built> {
     Ok(Built {
         lbd: lbd.context("cargo named no `lbd`")?,
         lbctl: lbctl.context("cargo named no `lbctl`")?,
+        lbdecap: lbdecap.context("cargo named no `lbdecap`")?,
         object_by: object_by.context("the build script did not say what made the eBPF object")?,
     })
 }

@@ -54,7 +54,7 @@ use site::{Family, HOSTS, SERVER_NAME};
 use story::Site;
 
 /// `--once` ends within this, after the build.
-const BOUND: Duration = Duration::from_mins(3);
+const BOUND: Duration = Duration::from_mins(5);
 
 /// Options of `lab`.
 #[derive(Debug, clap::Args)]
@@ -115,6 +115,9 @@ async fn set_up(built: build::Built, ground: &Ground) -> Result<Site> {
         .iter()
         .map(|host| Backend::start(*host, ground.dir(), &certificates.with_key))
         .collect::<Result<Vec<_>>>()?;
+    for backend in backends.iter().filter(|backend| backend.host.far) {
+        backend.unwrap_tunnel(&built.lbdecap, &ground.bpf().join("decap"))?;
+    }
     story::until_hosts_answer(&backends).await?;
     let mut balancer = Balancer::new(built, ground)?;
     balancer.start().await?;

@@ -9,29 +9,33 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use futures_util::FutureExt;
 use tokio::sync::watch;
 
+#[path = "fixture/daemon.rs"]
+mod daemon;
+#[path = "fixture/inspect.rs"]
+mod inspect;
+#[path = "fixture/kernel.rs"]
+mod kernel;
+
+pub(crate) use self::{
+    daemon::FakeDaemon,
+    kernel::{FakeDatapath, kernel},
+};
 use super::lb::{
     api::{
-        control::{Answer, Control, ControlError},
+        control::Control,
         sources::{About, CheckBoard, Sources},
-        types::{Candidate, CheckRun, ReloadReport},
         writes::SocketState,
     },
-    coordinator::{
-        command::{Change, Command, Outcome, Refusal, Selector},
-        snapshot::{BackendView, Override, PoolView, Snapshot},
-    },
-    datapath::{
-        self, Attachment, BackendStatus, Count, Counters, PoolStatus, Probe, Reader, ReasonCount, Route,
-        Status,
-    },
+    coordinator::snapshot::{BackendView, Override, PoolView, Snapshot},
+    datapath::Reader,
     health::{CheckStatus, Pass, Passed, ProbeError, Verdict},
     model::{
-        BackendId, CheckKind, CheckSpec, CheckTarget, Combine, Disposition, Mac, Method, Net, NextHop,
-        Pooled, Ports, Protocol, Rules, Service, Threshold, UdpClass, Via, Weight,
+        CheckKind, CheckSpec, CheckTarget, Combine, Disposition, Mac, Method, Net, NextHop, Pooled, Ports,
+        Protocol, Rules, Service, Threshold, UdpClass, Via, Weight,
     },
+    outliers::{BackendReport, Finding, Measure, Rates, Report},
 };
 
 /// 2024-01-01.
@@ -58,15 +62,8 @@ fn spec(name: &str, port: u16) -> Arc<CheckSpec> {
 }
 
 fn hop(last: u8) -> NextHop {
-    NextHop {
-        dst_mac: Mac([2, 0, 0, 0, 0, last]),
-        src_mac: Mac([2, 0, 0, 0, 0, 1]),
-        ifindex: 2,
-        vlan: 0,
-        mtu: 1500,
-        gateway: None,
-        source: None,
-    }
+    let [dst_mac, src_mac] = [last, 1].map(|n| Mac([2, 0, 0, 0, 0, n]));
+    NextHop { dst_mac, src_mac, ifindex: 2, vlan: 0, mtu: 1500, gateway: None, source: None }
 }
 
 fn backend(last: u8, disposition: Disposition, why: &str, port: u16) -> BackendView {
@@ -75,6 +72,7 @@ fn backend(last: u8, disposition: Disposition, why: &str, port: u16) -> BackendV
         address,
         method: Method::Dr,
         weight: Weight::try_from(100).unwrap(),
+        lowered: None,
         configured_weight: Weight::try_from(100).unwrap(),
         pooled: Pooled::Yes,
         configured_pooled: Pooled::Yes,
@@ -85,8 +83,8 @@ fn backend(last: u8, disposition: Disposition, why: &str, port: u16) -> BackendV
         why: why.into(),
         since: at(u64::from(last)),
         checks: vec![
-            CheckTarget { address, spec: spec("tcp", port) },
-            CheckTarget { address, spec: spec("idle", port) },
+            CheckTarget { address, spec: spec("tcp", port), production: None },
+            CheckTarget { address, spec: spec("idle", port), production: None },
         ],
         next_hop: Ok(hop(last)),
     }
@@ -129,6 +127,8 @@ pub(crate) fn snapshot() -> Snapshot {
         total: 4,
         can_depool: true,
         could_not_depool: 0,
+        weights_lowered: 1,
+        weights_raised: 0,
     };
     let dns = PoolView {
         name: "dns_53_udp".parse().unwrap(),
@@ -147,6 +147,8 @@ pub(crate) fn snapshot() -> Snapshot {
         total: 2,
         can_depool: false,
         could_not_depool: 3,
+        weights_lowered: 0,
+        weights_raised: 0,
     };
     let service = |name: &str, vips: &[&str], port, protocol, pool: &str| {
         let service = Service {
@@ -172,98 +174,34 @@ pub(crate) fn snapshot() -> Snapshot {
             service("dns", &["203.0.113.53"], 53, Protocol::Udp, "dns_53_udp"),
             service("text", &["203.0.113.10", "2001:db8::10"], 80, Protocol::Tcp, "text_80"),
         ]),
+        reports: BTreeMap::from([("text_80".parse().unwrap(), Arc::new(report()))]),
         pools: [text, dns].into_iter().map(|pool| (pool.name.clone(), Arc::new(pool))).collect(),
     }
 }
 
-fn share(slots: u32, draining_slots: u32, pins: u32, quiet_for: Option<u64>) -> BackendStatus {
-    BackendStatus { slots, draining_slots, pins, quiet_for, ..BackendStatus::default() }
-}
-
-/// What the kernel has.
-pub(crate) fn kernel() -> Status {
-    Status {
-        revision: 12,
-        pools: BTreeMap::from([
-            (
-                "text_80".parse().unwrap(),
-                PoolStatus {
-                    digest: "7f3a91c25d0e4411".into(),
-                    slots: 65_537,
-                    in_transition: 1_200,
-                    backends: BTreeMap::from([
-                        ("cp1001".parse().unwrap(), share(32_800, 0, 40, Some(0))),
-                        ("cp1002".parse().unwrap(), share(0, 1_200, 0, Some(3))),
-                        ("cp1003".parse().unwrap(), share(0, 0, 0, Some(31))),
-                        ("cp1005".parse().unwrap(), share(32_737, 0, 25, Some(0))),
-                        ("old1".parse().unwrap(), share(0, 4, 0, None)),
-                    ]),
-                },
-            ),
-            (
-                "dns_53_udp".parse().unwrap(),
-                PoolStatus {
-                    digest: "00000000000000aa".into(),
-                    slots: 1_021,
-                    in_transition: 0,
-                    backends: BTreeMap::from([
-                        ("d1".parse().unwrap(), share(511, 0, 0, Some(1))),
-                        ("d2".parse().unwrap(), share(510, 0, 0, None)),
-                    ]),
-                },
-            ),
-        ]),
-        attachments: vec![Attachment {
-            interface: "eth0".into(),
-            mode: "native",
-            driver: "ixgbe".into(),
-            frags: false,
-        }],
-        drift_repaired: 0,
-        problem: None,
-    }
-}
-
-fn counters() -> Counters {
-    let id = |pool: &str, backend: &str| BackendId {
-        pool: pool.parse().unwrap(),
-        backend: backend.parse().unwrap(),
+/// `cp1005` refuses most of what it gets.
+fn report() -> Report {
+    let rates = Rates {
+        window: 60.0,
+        new: 12.0,
+        syns: 12.5,
+        fins: 11.0,
+        resets: 0.25,
+        retransmits: 0.5,
+        estimated: true,
     };
-    let count = |packets| Count {
-        packets,
-        bytes: packets * 100,
-        syns: packets / 10,
-        closes: packets / 20,
-        ..Count::default()
+    let finding = Finding { measure: Measure::Refused, value: 0.98, median: 0.01, since: Instant::now() };
+    let of = |refused, findings| BackendReport {
+        rates: Some(rates),
+        values: [Some(1.0), None, Some(0.02), None, Some(refused)],
+        findings,
     };
-    Counters {
-        services: BTreeMap::from([
-            ("text".parse().unwrap(), count(1_000)),
-            ("dns".parse().unwrap(), count(50)),
+    Report {
+        backends: BTreeMap::from([
+            ("cp1001".parse().unwrap(), of(0.01, Vec::new())),
+            ("cp1005".parse().unwrap(), of(0.98, vec![finding])),
         ]),
-        backends: vec![
-            (id("text_80", "cp1001"), count(600)),
-            (id("text_80", "cp1002"), count(100)),
-            (id("text_80", "cp1005"), count(300)),
-            (id("text_80", "old1"), count(7)),
-            (id("dns_53_udp", "d1"), count(50)),
-        ],
-        reasons: vec![
-            ReasonCount { reason: "not_service", verdict: "pass", describe: NOT_SERVICE, packets: 4_321 },
-            ReasonCount {
-                reason: "no_backend",
-                verdict: "drop",
-                describe: "The service's pool has no backend that may serve.",
-                packets: 0,
-            },
-            ReasonCount {
-                reason: "ttl_expired",
-                verdict: "drop",
-                describe: "TTL or hop limit would reach zero.",
-                packets: 17,
-            },
-        ],
-        pins: vec![("pinned", 65), ("promoted", 60), ("hit", 900), ("base", 1_100), ("evicted", 0)],
+        medians: [Some(1.0), None, Some(0.02), None, Some(0.01)],
     }
 }
 
@@ -292,195 +230,6 @@ impl CheckBoard for FakeBoard {
     }
 }
 
-/// The data plane. Each look at the status while `cp1001` drains makes it carry less.
-#[derive(Debug)]
-pub(crate) struct FakeDatapath {
-    pub(crate) status: Mutex<Status>,
-}
-
-impl Reader for FakeDatapath {
-    fn counters(&self) -> Result<Counters, datapath::Error> {
-        Ok(counters())
-    }
-
-    fn route(&self, probe: &Probe) -> Result<Route, datapath::Error> {
-        if probe.dst.port() != 80 {
-            return Ok(Route {
-                verdict: "pass".into(),
-                reason: Some(("not_service".into(), NOT_SERVICE.into())),
-                ..Route::default()
-            });
-        }
-        let (backend, last) = if probe.first { ("cp1001", 1) } else { ("cp1002", 2) };
-        Ok(Route {
-            verdict: "forward".into(),
-            reason: None,
-            service: Some("text".into()),
-            pool: Some("text_80".into()),
-            slot: Some((411, 65_537)),
-            cur: Some("cp1001".into()),
-            base: Some("cp1002".into()),
-            decided_by: Some(if probe.first { "cur" } else { "base" }.into()),
-            backend: Some(backend.into()),
-            address: Some([10, 64, 0, last].into()),
-            via: Some(format!("02:00:00:00:00:0{last} on eth0")),
-        })
-    }
-
-    fn status(&self) -> Arc<Status> {
-        let mut status = self.status.lock().unwrap();
-        let share = status.pools.get_mut("text_80").and_then(|pool| pool.backends.get_mut("cp1001"));
-        if let Some(share) = share.filter(|share| share.slots == 0) {
-            share.draining_slots = share.draining_slots.saturating_sub(15_000);
-            if share.draining_slots == 0 {
-                share.quiet_for = Some(9);
-            }
-        }
-        Arc::new(status.clone())
-    }
-}
-
-/// A daemon that carries commands out at once: `d1` may not be depooled, names that begin with `no` do not exist.
-#[derive(Debug)]
-pub(crate) struct FakeDaemon {
-    snapshot: watch::Sender<Arc<Snapshot>>,
-    datapath: Arc<FakeDatapath>,
-    pub(crate) asked: Mutex<Vec<String>>,
-}
-
-impl FakeDaemon {
-    fn decide(&self, command: &Command, by: &str) -> Result<Vec<Outcome>, ControlError> {
-        self.asked.lock().unwrap().push(format!("{by}: {command:?}"));
-        let name = &command.selector.backend;
-        if name.as_str().starts_with("no") {
-            return Err(
-                Refusal::NotFound { message: format!("there is no backend {name} in any pool") }.into()
-            );
-        }
-        if name.as_str() == "d1"
-            && !command.force
-            && command.change == (Change::Pooled { pooled: Pooled::No })
-        {
-            return Err(Refusal::Policy {
-                message: "pool dns_53_udp: 0 of 2 would be up and enabled, the threshold wants 1".into(),
-            }
-            .into());
-        }
-        let mut snapshot = Snapshot::clone(&self.snapshot.borrow());
-        let mut outcomes = Vec::new();
-        for (pool_name, pool) in &mut snapshot.pools {
-            if command.selector.pool.as_ref().is_some_and(|only| only != pool_name) {
-                continue;
-            }
-            let Some(view) = Arc::make_mut(pool).backends.get_mut(name) else {
-                continue;
-            };
-            let before = view.clone();
-            match command.change {
-                Change::Pooled { pooled } => {
-                    view.pooled = pooled;
-                    view.disposition =
-                        if pooled == Pooled::Yes { Disposition::Serving } else { Disposition::Draining };
-                }
-                Change::Weight { weight } => view.weight = weight.unwrap_or(view.configured_weight),
-            }
-            let changed = before.pooled != view.pooled || before.weight != view.weight;
-            let summary = if before.pooled == view.pooled {
-                format!("weight {} -> {}", before.weight, view.weight)
-            } else {
-                format!("pooled={} -> pooled={}", before.pooled, view.pooled)
-            };
-            if let Some(share) = self
-                .datapath
-                .status
-                .lock()
-                .unwrap()
-                .pools
-                .get_mut(pool_name)
-                .and_then(|pool| pool.backends.get_mut(name))
-                .filter(|_| changed && !command.dry_run)
-            {
-                *share = match view.disposition {
-                    Disposition::Serving => BackendStatus { slots: 32_800, ..BackendStatus::default() },
-                    _ => BackendStatus {
-                        draining_slots: 32_800,
-                        quiet_for: Some(0),
-                        ..BackendStatus::default()
-                    },
-                };
-            }
-            outcomes.push(Outcome {
-                backend: BackendId { pool: pool_name.clone(), backend: name.clone() },
-                changed,
-                summary: if changed { summary } else { "nothing to do".into() },
-            });
-        }
-        if !command.dry_run {
-            self.snapshot.send_replace(Arc::new(snapshot));
-        }
-        Ok(outcomes)
-    }
-
-    fn report(candidate: &Candidate) -> Result<ReloadReport, ControlError> {
-        match &candidate.file {
-            Some(file) if file.text.contains("bad") => {
-                Err(ControlError::Problems(format!("{}:1:1: `bad` is not a key", file.name)))
-            }
-            file => Ok(ReloadReport {
-                source: file.as_ref().map_or("/etc/lbd/lbd.toml", |file| &file.name).to_owned(),
-                changes: Vec::new(),
-                warnings: vec!["pool text_80 has no https check".into()],
-            }),
-        }
-    }
-}
-
-impl Control for FakeDaemon {
-    fn command(&self, command: Command, by: String) -> Answer<'_, Vec<Outcome>> {
-        std::future::ready(self.decide(&command, &by)).boxed()
-    }
-
-    fn reload(&self, by: String) -> Answer<'_, ReloadReport> {
-        self.asked.lock().unwrap().push(format!("{by}: reload"));
-        std::future::ready(Ok(ReloadReport {
-            source: "/etc/lbd/lbd.toml".into(),
-            changes: vec!["pool text_80: backend cp1006 added".into()],
-            warnings: Vec::new(),
-        }))
-        .boxed()
-    }
-
-    fn config_test(&self, candidate: Candidate) -> Answer<'_, ReloadReport> {
-        std::future::ready(Self::report(&candidate)).boxed()
-    }
-
-    fn config_diff(&self, candidate: Candidate) -> Answer<'_, ReloadReport> {
-        let report = Self::report(&candidate).map(|mut report| {
-            report.changes.push("service text: port 80 -> 8080".into());
-            report
-        });
-        std::future::ready(report).boxed()
-    }
-
-    fn check_now(&self, selector: Selector) -> Answer<'_, Vec<CheckRun>> {
-        let ok = selector.backend.as_str() != "cp1003";
-        std::future::ready(Ok(vec![CheckRun {
-            pool: "text_80".into(),
-            backend: selector.backend.to_string(),
-            check: "tcp".into(),
-            ok,
-            detail: if ok { "connected" } else { "connection refused" }.into(),
-            latency: ok.then_some(0.004),
-        }]))
-        .boxed()
-    }
-
-    fn shutdown(&self, detach: bool, by: String) -> Answer<'_, ()> {
-        self.asked.lock().unwrap().push(format!("{by}: shutdown detach={detach}"));
-        std::future::ready(Ok(())).boxed()
-    }
-}
-
 /// The site with its parts at hand.
 #[derive(Debug)]
 pub(crate) struct Site {
@@ -502,11 +251,7 @@ impl Site {
             datapath: Arc::clone(&datapath) as Arc<dyn Reader>,
             about: About { version: "0.1.0", abi: 1, started: at(0), started_at: now },
         };
-        let daemon = Arc::new(FakeDaemon {
-            snapshot: snapshot.clone(),
-            datapath: Arc::clone(&datapath),
-            asked: Mutex::default(),
-        });
+        let daemon = Arc::new(FakeDaemon::new(snapshot.clone(), Arc::clone(&datapath)));
         Self { snapshot, datapath, daemon, sources }
     }
 

@@ -6,6 +6,7 @@
 //! | `model` | what must become of a frame, written from the specification without the product's parser |
 //! | `world` | a loaded object with tables, and one packet through it, watched from all sides |
 //! | `verdicts` | one named case for each thing a frame can be |
+//! | `probe` | checks on the way of clients' packets |
 //! | `random` | random frames against random sites |
 //! | `truncation` | every header cut at every byte |
 //! | `transitions` | slots that change owner: bases, pins, and how they end |
@@ -16,6 +17,7 @@ mod counts;
 mod frame;
 mod icmp;
 mod model;
+mod probe;
 mod random;
 mod site;
 mod transitions;

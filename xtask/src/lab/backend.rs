@@ -10,7 +10,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use tokio::process::{Child, Command};
 
-use super::site::{HTTP, HTTPS, Host, OBJECTS, object_byte};
+use super::site::{Family, HTTP, HTTPS, Host, OBJECTS, object_byte};
+use crate::process;
 
 /// Writes the objects that all hosts serve.
 pub(super) fn write_objects(dir: &Path) -> Result<()> {
@@ -69,6 +70,17 @@ impl Backend {
         let mut backend = Self { host, dir, haproxy: None, _behind: [nginx, varnish] };
         backend.start_terminator()?;
         Ok(backend)
+    }
+
+    /// Has a far host's kernel take packets out of their tunnel: this one has no tunnel devices.
+    pub(super) fn unwrap_tunnel(&self, lbdecap: &Path, bpf: &Path) -> Result<()> {
+        let mut command = std::process::Command::new("ip");
+        command.args(["netns", "exec", self.host.namespace]).arg(lbdecap);
+        command.arg("--bpf-dir").arg(bpf).args(["attach", "e0"]);
+        for family in Family::BOTH {
+            command.args(["--address", &self.host.address(family).to_string()]);
+        }
+        process::quietly(&mut command).map(drop)
     }
 
     /// Starts HAProxy, also again after [`Backend::kill`].

@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     cleanup::Ground,
-    site::{BALANCER, FALL, Family, HOSTS, HTTP, HTTPS, INTERVAL, METRICS, POOL, SERVER_NAME, TIMEOUT},
+    site::{BALANCER, FALL, Family, HOSTS, HTTP, HTTPS, INTERVAL, METRICS, PINS, POOL, SERVER_NAME, TIMEOUT},
 };
 use crate::build::Built;
 
@@ -129,6 +129,14 @@ impl Balancer {
         .map(drop)
     }
 
+    /// A sample of its metrics; 0 if there is none.
+    pub(super) async fn metric(&self, sample: &str) -> Result<f64> {
+        let address: std::net::SocketAddr = METRICS.parse()?;
+        let all = super::get(BALANCER, address.ip(), address.port(), "/metrics").await.context("metrics")?;
+        let value = all.lines().find_map(|line| line.strip_prefix(sample)?.trim().parse().ok());
+        Ok(value.unwrap_or_default())
+    }
+
     /// Runs `lbctl`; what it prints.
     pub(super) async fn ctl(&self, words: &[&str]) -> Result<String> {
         let command = words.join(" ");
@@ -209,6 +217,7 @@ impl Balancer {
         let mut text = format!(
             "[lbd]\ninterfaces = [\"e0\"]\nhttp = [\"{METRICS}\"]\nsocket = \"{socket}\"\nstate_dir = \"{dir}/state\"\n\
              bpf_dir = \"{bpf}/lbd\"\n\n\
+             [lbd.limits]\npins = {PINS}\n\n\
              [services.web]\nvips = [{vips}]\nport = {HTTP}\npool = \"{POOL}\"\nidle = \"5s\"\ndrain_timeout = \"1m\"\n\n\
              [services.websecure]\nvips = [{vips}]\nport = {HTTPS}\npool = \"{POOL}\"\nidle = \"5s\"\ndrain_timeout = \"1m\"\n\n\
              [pools.{POOL}]\n\n\
@@ -219,7 +228,12 @@ impl Balancer {
         for host in &HOSTS {
             let weight = weight_of(host.name, weight).unwrap_or(host.weight);
             let address = host.address(Family::V4);
-            _ = writeln!(text, "{} = {{ address = \"{address}\", weight = {weight} }}", host.name);
+            let method = if host.far { "ipip" } else { "dr" };
+            _ = writeln!(
+                text,
+                "{} = {{ address = \"{address}\", weight = {weight}, method = \"{method}\" }}",
+                host.name
+            );
         }
         // Renamed into place: the daemon never reads half a file.
         let new = self.dir.join("lbd.toml.new");

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     client::event::{Event, Kind, Request, now},
-    site::{CLIENT, Family},
+    site::{CLIENT, Family, HTTP},
 };
 
 /// For the last transfers after the load was told to stop.
@@ -29,6 +29,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(super) struct Load {
     child: Child,
+    family: Family,
     /// Its end is the signal to stop.
     stdin: Option<ChildStdin>,
     log: Arc<Mutex<Log>>,
@@ -72,7 +73,21 @@ impl Load {
             }
             Ok(())
         });
-        Ok(Self { child, stdin, log, reader })
+        Ok(Self { child, family, stdin, log, reader })
+    }
+
+    /// Begins a SYN flood beside the load, to the same VIP; it ends when it is dropped, and in any case after `seconds`.
+    pub(super) fn flood(&self, rate: u16, seconds: u16) -> Result<Child> {
+        Command::new("ip")
+            .args(["netns", "exec", CLIENT])
+            .arg(env::current_exe()?)
+            .args(["lab-client", &self.family.vip().to_string(), "--flood"])
+            .args([HTTP.to_string(), rate.to_string(), seconds.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .context("starting the flood")
     }
 
     /// Looks at what happened.

@@ -3,8 +3,9 @@
 //! ```text
 //!   client ──── router ──── sw (bridge) ──── lb          lbd
 //!  10.8.0.2    10.8.0.1  10.9.0.0/24     10.9.0.10
-//!  fd08::2     10.9.0.1  fd09::/64           ├── b1 … b4    HAProxy → Varnish → nginx,
-//!                                        10.9.0.21 … 24     the VIPs on lo
+//!  fd08::2     10.9.0.1  fd09::/64           ├── b1 … b3    HAProxy → Varnish → nginx,
+//!                 │                      10.9.0.21 … 23     the VIPs on lo
+//!                 └── b4    10.7.0.24, fd07::24: behind the router, reached by a tunnel
 //! ```
 //!
 //! The router sends the VIPs to `lb`; the hosts answer the client through the router.
@@ -31,6 +32,16 @@ pub(super) const METRICS: &str = "127.0.0.1:9090";
 pub(super) const INTERVAL: u64 = 300;
 pub(super) const TIMEOUT: u64 = 200;
 pub(super) const FALL: u64 = 2;
+/// MTU of the site's own links: room for a tunnel's header around a client's packet of 1500 bytes.
+pub(super) const MTU: u32 = 1600;
+/// MTU of the way to the far host when it has become narrow.
+pub(super) const NARROW: u32 = 1400;
+/// Sources of a SYN flood: nobody's.
+pub(super) const FLOOD4: &str = "198.18.0.0/15";
+pub(super) const FLOOD6: &str = "fd66::/16";
+/// Flows that can be pinned: few, so that a flood fills the table.
+pub(super) const PINS: u32 = 4096;
+
 /// From a host's death to the last new connection sent to it, at most.
 pub(super) const DETECTION: u64 = FALL * INTERVAL + TIMEOUT + 100;
 
@@ -77,25 +88,27 @@ pub(super) struct Host {
     /// Last part of its addresses.
     pub(super) number: u8,
     pub(super) weight: u32,
+    /// Behind the router instead of on the balancer's segment.
+    pub(super) far: bool,
 }
 
-/// The cache hosts. The third gets twice the others' share.
+/// The cache hosts. The third gets twice the others' share; the fourth is reached by IP in IP.
 pub(super) const HOSTS: [Host; 4] = [
-    Host { name: "b1", namespace: "lbd-lab-b1", number: 21, weight: 10 },
-    Host { name: "b2", namespace: "lbd-lab-b2", number: 22, weight: 10 },
-    Host { name: "b3", namespace: "lbd-lab-b3", number: 23, weight: 20 },
-    Host { name: "b4", namespace: "lbd-lab-b4", number: 24, weight: 10 },
+    Host { name: "b1", namespace: "lbd-lab-b1", number: 21, weight: 10, far: false },
+    Host { name: "b2", namespace: "lbd-lab-b2", number: 22, weight: 10, far: false },
+    Host { name: "b3", namespace: "lbd-lab-b3", number: 23, weight: 20, far: false },
+    Host { name: "b4", namespace: "lbd-lab-b4", number: 24, weight: 10, far: true },
 ];
 
 impl Host {
     /// Its own address, where health checks go.
     pub(super) fn address(&self, family: Family) -> IpAddr {
         match family {
-            Family::V4 => Ipv4Addr::new(10, 9, 0, self.number).into(),
+            Family::V4 => Ipv4Addr::new(10, if self.far { 7 } else { 9 }, 0, self.number).into(),
             // The same digits as in the IPv4 address.
             Family::V6 => {
                 let digits = u16::from(self.number / 10) << 4 | u16::from(self.number % 10);
-                Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, digits).into()
+                Ipv6Addr::new(if self.far { 0xfd07 } else { 0xfd09 }, 0, 0, 0, 0, 0, 0, digits).into()
             }
         }
     }
@@ -123,6 +136,8 @@ mod tests {
     fn a_host_has_the_same_digits_in_both_families() {
         assert_eq!(HOSTS[2].address(Family::V4).to_string(), "10.9.0.23");
         assert_eq!(HOSTS[2].address(Family::V6).to_string(), "fd09::23");
+        assert_eq!(HOSTS[3].address(Family::V4).to_string(), "10.7.0.24");
+        assert_eq!(HOSTS[3].address(Family::V6).to_string(), "fd07::24");
     }
 
     #[test]

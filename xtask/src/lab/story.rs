@@ -7,10 +7,11 @@ use anyhow::{Context as _, Result, bail};
 use super::{
     backend::Backend,
     balancer::Balancer,
-    client::event::now,
+    client::event::{Kind, Request, now},
     load::{Load, Log},
     report::{Outage, Report, Step},
-    site::{DETECTION, Family, HOSTS, Host},
+    site::{DETECTION, Family, HOSTS, Host, MTU, NARROW},
+    topology,
 };
 
 /// Requests on new connections from which the balance is judged. The rarest host's share then varies by 1.4 points.
@@ -29,6 +30,11 @@ const REASON: &str = "the lab's story";
 
 /// The host that is depooled by hand: the one with most connections.
 const DEPOOLED: Host = HOSTS[2];
+/// SYNs a second: of the slots that are in transition then, more than a table of [`super::site::PINS`] holds for a second.
+const FLOOD_RATE: u16 = 5_000;
+const FLOOD_SECONDS: u16 = 60;
+/// The host behind the router.
+const FAR: usize = 3;
 /// The host that dies.
 const KILLED: usize = 0;
 /// The host whose weight a reload changes.
@@ -48,6 +54,8 @@ pub(super) async fn tell(site: &mut Site, family: Family, report: &mut Report) -
         Story { load: Load::start(family, &site.certificate)?, site, steps: Vec::new(), outage: None };
     story.balance().await?;
     story.depool().await?;
+    story.flood().await?;
+    story.narrow_path().await?;
     story.kill_host().await?;
     story.restart_daemon().await?;
     story.reload().await?;
@@ -153,6 +161,90 @@ impl Story<'_> {
             .until(&format!("new connections to {host}"), TRANSFER_PATIENCE, |log| served(log, host, back))
             .await?;
         self.load.until_new(SOME, back).await
+    }
+
+    /// A host is taken out by hand while somebody floods the service: what the flood fills must not be what keeps connections right.
+    async fn flood(&mut self) -> Result<()> {
+        let host = DEPOOLED.name;
+        self.load
+            .until(&format!("young transfers on {host}"), TRANSFER_PATIENCE, |log| {
+                log.transfers_on(host, YOUNG).len() >= 2
+            })
+            .await?;
+        let from = self.begin("drain under a SYN flood");
+        let before = [self.pins("pinned").await?, self.pins("frozen").await?];
+        let mut flood = self.load.flood(FLOOD_RATE, FLOOD_SECONDS)?;
+        let transfers = self.load.look(|log| log.transfers_on(host, Duration::MAX));
+        self.site.balancer.ctl(&["depool", host, "--reason", REASON]).await?;
+        self.load.until_new(SOME, from).await?;
+        self.load
+            .until(&format!("transfers on {host} end"), TRANSFER_PATIENCE, |log| {
+                transfers.iter().all(|id| !log.under_way.contains_key(id))
+            })
+            .await?;
+        flood.kill().await.context("ending the flood")?;
+        let broken = self.load.look(|log| {
+            log.requests.iter().filter(|r| transfers.contains(&r.id) && r.error.is_some()).count()
+        });
+        let [pinned, frozen] =
+            [self.pins("pinned").await? - before[0], self.pins("frozen").await? - before[1]];
+        self.saw(format!(
+            "{} transfers were on {host}, {} ended whole; {pinned} first packets pinned, {frozen} stayed with the old owner as the \
+             table was full",
+            transfers.len(),
+            transfers.len() - broken
+        ));
+        if broken > 0 {
+            self.problem(format!("{broken} transfers on {host} broke"));
+        }
+        if frozen < 1.0 {
+            self.problem("the flood did not fill the table: nothing was proved".to_owned());
+        }
+        let back = self.begin("pool it again");
+        self.site.balancer.ctl(&["pool", host]).await?;
+        self.load
+            .until(&format!("new connections to {host}"), TRANSFER_PATIENCE, |log| served(log, host, back))
+            .await
+    }
+
+    async fn pins(&self, event: &str) -> Result<f64> {
+        self.site.balancer.metric(&format!("lb_pins_total{{event=\"{event}\"}}")).await
+    }
+
+    /// The way to the host behind the router takes smaller packets from one moment to the next; clients are told, and go on.
+    async fn narrow_path(&mut self) -> Result<()> {
+        let host = HOSTS[FAR];
+        self.load
+            .until(&format!("young transfers on {}", host.name), TRANSFER_PATIENCE, |log| {
+                log.transfers_on(host.name, YOUNG).len() >= 2
+            })
+            .await?;
+        let from = self.begin("the path to the far host narrows");
+        let told = "lb_packets_stopped_total{reason=\"too_big\",verdict=\"answer\"}";
+        let before = self.site.balancer.metric(told).await?;
+        let transfers = self.load.look(|log| log.transfers_on(host.name, Duration::MAX));
+        topology::set_path_mtu(&host, NARROW)?;
+        let uploaded = |log: &Log| {
+            let to = |r: &&Request| r.host.as_deref() == Some(host.name) && r.kind == Kind::Upload;
+            log.requests.iter().filter(to).any(|r| r.start >= from && r.error.is_none())
+        };
+        self.load
+            .until(&format!("an upload to {} begins and ends", host.name), TRANSFER_PATIENCE, uploaded)
+            .await?;
+        let broken = self.load.look(|log| {
+            log.requests.iter().filter(|r| transfers.contains(&r.id) && r.error.is_some()).count()
+        });
+        let told = self.site.balancer.metric(told).await? - before;
+        self.saw(format!(
+            "{} transfers were on {}, {} ended badly; clients were told {told} times of the smaller packets",
+            transfers.len(),
+            host.name,
+            broken
+        ));
+        if told < 1.0 {
+            self.problem("no client was told: nothing was proved".to_owned());
+        }
+        topology::set_path_mtu(&host, MTU)
     }
 
     /// A host's servers die; its connections are lost, and new ones fail until the checks say so, not longer.

@@ -15,6 +15,7 @@ use crate::process;
 const DIRECTORY: u32 = 0o040_755;
 const CHARACTER_DEVICE: u32 = 0o020_600;
 const FILE: u32 = 0o100_000;
+const LINK: u32 = 0o120_777;
 
 /// An archive that grows.
 #[derive(Debug, Default)]
@@ -38,6 +39,21 @@ impl Archive {
 
     /// A file with this content.
     pub(super) fn file(&mut self, name: &str, permissions: u32, content: &[u8]) {
+        self.once(name, FILE | permissions & 0o7777, content);
+    }
+
+    /// An empty directory.
+    pub(super) fn directory(&mut self, name: &str) {
+        self.once(name, DIRECTORY, &[]);
+    }
+
+    /// A symbolic link.
+    pub(super) fn link(&mut self, name: &str, to: &str) {
+        self.once(name, LINK, to.as_bytes());
+    }
+
+    /// An entry after the directories on the way to it, unless there is one of this name.
+    fn once(&mut self, name: &str, mode: u32, content: &[u8]) {
         let name = name.trim_start_matches('/');
         for (at, _) in name.match_indices('/') {
             if !self.names.contains(&name[..at]) {
@@ -45,7 +61,7 @@ impl Archive {
             }
         }
         if !self.names.contains(name) {
-            self.entry(name, FILE | permissions & 0o7777, content, (0, 0));
+            self.entry(name, mode, content, (0, 0));
         }
     }
 

@@ -10,32 +10,36 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::{archive::Archive, guest::BIN};
+use super::{Story, archive::Archive, guest::BIN};
 use crate::{
     process::show,
     setup::{self, For},
     workspace::Workspace,
 };
 
-/// Built from `lb-userspace`: the product, and the tests that a guest runs.
-const BUILT: [&str; 4] = ["lbd", "lbctl", "packets", "kernel"];
+/// The product.
+const PROGRAMS: [&str; 3] = ["lbd", "lbctl", "lbdecap"];
+/// The test that every guest begins with.
+const FIRST_TEST: &str = "kernel";
 /// Of this machine.
 const TOOLS: [&str; 7] = ["ip", "bridge", "tc", "ethtool", "cat", "grep", "sed"];
-
 /// The repository's script that sets a backend's tunnels up.
 const TUNNEL_SETUP: &str = "deploy/backend/lbd-tunnel-setup";
 
+/// What goes in.
 #[derive(Debug)]
 pub(super) struct Artifacts {
-    /// By the name they have in the guest.
-    programs: Vec<(&'static str, PathBuf)>,
-    tunnel_setup: PathBuf,
+    /// The repository's programs and tests, by the name they have in the guest.
+    built: Vec<(&'static str, PathBuf)>,
+    root: PathBuf,
 }
 
 impl Artifacts {
     /// Builds what is not built.
-    pub(super) fn build(workspace: &Workspace) -> Result<Self> {
+    pub(super) fn build(workspace: &Workspace, stories: &[Story]) -> Result<Self> {
         setup::ensure(workspace, For::Vm)?;
+        let mut tests = vec![FIRST_TEST];
+        tests.extend(stories.iter().filter_map(|story| story.test()));
         let mut command = workspace.cargo();
         // Optimised: emulated, the tests' own code would take longer than the verifier.
         command.args([
@@ -48,7 +52,7 @@ impl Artifacts {
             "lb-userspace",
             "--bins",
         ]);
-        command.args(["--test", "packets", "--test", "kernel"]);
+        tests.iter().for_each(|test| _ = command.args(["--test", test]));
         command.args(["--message-format", "json-render-diagnostics"]);
         let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| show(&command))?;
         let stdout = child.stdout.take().context("cargo's standard output is not piped")?;
@@ -60,25 +64,33 @@ impl Artifacts {
         if !status.success() {
             bail!("{status}: {}", show(&command));
         }
-        let built = BUILT.iter().map(|name| {
+        let built = PROGRAMS.iter().chain(&tests).map(|name| {
             let one = found.iter().find(|(found, _)| found == name);
             let (_, path) = one.with_context(|| format!("cargo named no `{name}`"))?;
             Ok((*name, path.clone()))
         });
-        Ok(Self { programs: built.collect::<Result<_>>()?, tunnel_setup: workspace.root.join(TUNNEL_SETUP) })
+        Ok(Self { built: built.collect::<Result<_>>()?, root: workspace.root.clone() })
     }
 
     /// Puts everything in its place.
     pub(super) fn put(&self, archive: &mut Archive) -> Result<()> {
         archive.program(&env::current_exe()?, "init")?;
-        for (name, path) in &self.programs {
+        for (name, path) in &self.built {
             archive.program(path, &format!("{BIN}/{name}"))?;
+            // Tests call programs by the place where cargo has put them.
+            if PROGRAMS.contains(name) {
+                archive.link(&path.to_string_lossy(), &format!("{BIN}/{name}"));
+            }
         }
+        let script = self.root.join(TUNNEL_SETUP);
+        let content = fs::read(&script).with_context(|| script.display().to_string())?;
+        archive.file(&format!("{BIN}/lbd-tunnel-setup"), 0o755, &content);
+        // The same for files, and the way there leads through the package's directory.
+        archive.file(&script.to_string_lossy(), 0o755, &content);
+        archive.directory(&self.root.join("lb-userspace").to_string_lossy());
         for tool in TOOLS {
             archive.program(&find(tool)?, &format!("usr/bin/{tool}"))?;
         }
-        let script = fs::read(&self.tunnel_setup).with_context(|| self.tunnel_setup.display().to_string())?;
-        archive.file(&format!("{BIN}/lbd-tunnel-setup"), 0o755, &script);
         // `ip` and the C library look names up there.
         archive.file("etc/passwd", 0o644, b"root:x:0:0::/:/usr/bin/sh\n");
         archive.file("etc/group", 0o644, b"root:x:0:\n");

@@ -2,7 +2,10 @@
 
 use std::{net::IpAddr, time::Instant};
 
-use super::{REFRESH, Request, Seen, Table, watch::Failure};
+use super::{
+    REFRESH, Request, Seen, Table,
+    watch::{Failure, Watch},
+};
 use crate::neighbour::facts::Neighbour;
 
 impl Table {
@@ -74,7 +77,7 @@ impl Table {
 
     /// Asks the kernel to keep the entry of a watched address, unless it is the administrator's own or the link is down.
     pub(super) fn keep(&mut self, address: IpAddr) {
-        let Some(entry) = self.watches.get(&address).and_then(|watch| watch.entry()) else {
+        let Some(entry) = self.watches.get(&address).and_then(Watch::entry) else {
             return;
         };
         if !self.is_permanent(entry) && self.is_usable(address) {

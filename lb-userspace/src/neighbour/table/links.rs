@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Instant};
 
-use super::{Seen, Table};
+use super::{Seen, Table, watch::Watch};
 use crate::neighbour::facts::LinkInfo;
 
 impl Table {
@@ -48,7 +48,7 @@ impl Table {
     pub(super) fn is_usable(&self, address: IpAddr) -> bool {
         self.watches
             .get(&address)
-            .and_then(|watch| watch.path())
+            .and_then(Watch::path)
             .and_then(|path| self.link_info(path.ifindex))
             .is_some_and(|link| link.up)
     }

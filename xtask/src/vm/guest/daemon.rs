@@ -19,7 +19,7 @@ use super::{
 use crate::process;
 
 /// Verifying the program takes seconds here, and a host is up after its first check.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_mins(5);
 const LOOK: Duration = Duration::from_millis(200);
 
 const DIR: &str = "/run/lbd";
@@ -108,6 +108,13 @@ fn states() -> Result<Vec<String>> {
         .iter()
         .map(|m| format!("{}: {} {}", text(m, "state"), text(m, "name"), text(m, "why")))
         .collect())
+}
+
+/// What it said if it could not run on this kernel.
+pub(super) fn refusal() -> Option<String> {
+    let log = fs::read_to_string(Path::new(DIR).join("lbd.log")).ok()?;
+    let line = log.lines().find(|line| line.contains("cannot run lbd: it lacks"))?;
+    Some(line[line.find("this kernel").unwrap_or_default()..].to_owned())
 }
 
 /// What it logged last.

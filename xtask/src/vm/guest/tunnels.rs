@@ -18,6 +18,7 @@ use super::{
     daemon::Daemon,
     http,
     net::{self, BALANCER, CLIENT, SWITCH},
+    run_test,
 };
 
 /// Requests to each VIP; enough for each of the hosts.
@@ -66,7 +67,9 @@ pub(super) fn tell() -> Result<()> {
     let daemon = Daemon::start(&["e0"], &backends)?;
     let answers = http::ask(REQUESTS, &HOSTS.map(|host| host.name))?;
     println!("{NOTE}kernel devices: {answers:?}");
-    daemon.end()
+    daemon.end()?;
+    // The decapsulator for kernels without such devices, on this one; and the script from all its sides.
+    run_test("decap")
 }
 
 fn set_up(host: &Host) -> Result<()> {
