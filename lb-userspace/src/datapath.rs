@@ -20,6 +20,7 @@ pub mod mapped;
 pub mod object;
 pub mod preview;
 pub mod probe;
+pub mod question;
 pub mod region;
 mod rendezvous;
 pub mod schedule;
@@ -28,10 +29,11 @@ pub(crate) mod unlink;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
+use self::probe::DesiredProbe;
 pub use self::{
     frame::{Impossible, LONGEST as LONGEST_FRAME},
     inspect::Inspect,
-    probe::{Probe, Route},
+    question::{Probe, Route},
 };
 use crate::model::{
     BackendId, BackendName, Disposition, Endpoint, Method, NextHop, PoolName, Rules, ServiceName, Tunnel,
@@ -40,6 +42,9 @@ use crate::model::{
 
 /// Version of the kernel tables' layout: a daemon of the same version adopts what it finds.
 pub const ABI: u32 = lb_common::ABI_VERSION;
+
+/// Flows of which one is tracked where a service does not track all.
+pub const SAMPLE: u32 = lb_common::flow::SAMPLE as u32;
 
 /// The whole wanted state of the data plane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +59,8 @@ pub struct Desired {
     pub tunnel: Tunnel,
     /// ICMP answers a second that the program may make; 0: none.
     pub icmp_rate: u32,
+    /// Ways that checks take, with the next hop as it is.
+    pub probes: BTreeMap<DesiredProbe, Option<NextHop>>,
 }
 
 /// A service as the data plane needs it.
@@ -114,8 +121,27 @@ pub struct Status {
     pub attachments: Vec<Attachment>,
     /// Table entries that differed from what was written and were repaired, since the start.
     pub drift_repaired: u64,
+    /// Flows pinned while their slots change hands.
+    pub pins: Fill,
+    /// Flows tracked one by one, and those of the sample.
+    pub flows: Fill,
+    /// So many flows are pinned that nothing new is: new connections of slots in transition stay with the slot's earlier owner.
+    pub frozen: bool,
+    /// Counts up with each reading of the counters in [`BackendStatus::count`], about once a second.
+    pub sample: u64,
     /// The last thing that could not be written, for people.
     pub problem: Option<String>,
+    /// Why checks do not take the way of clients' packets, or some do not, though they should.
+    pub check_path_problem: Option<String>,
+}
+
+/// How full a table is, as of the latest sweep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Fill {
+    /// Entries in use.
+    pub used: u64,
+    /// Entries there.
+    pub limit: u64,
 }
 
 /// A pool's table.
@@ -142,6 +168,8 @@ pub struct BackendStatus {
     pub pins: u32,
     /// Its connections.
     pub connections: Connections,
+    /// Its counters, as of the latest reading.
+    pub count: Count,
     /// Seconds since the last packet went to it, at a resolution of a second; `None` before the first.
     pub quiet_for: Option<u64>,
 }
@@ -187,6 +215,18 @@ pub struct Count {
     pub retransmits: u64,
 }
 
+impl std::ops::AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        let Self { packets, bytes, syns, closes, resets, retransmits } = other;
+        self.packets += packets;
+        self.bytes += bytes;
+        self.syns += syns;
+        self.closes += closes;
+        self.resets += resets;
+        self.retransmits += retransmits;
+    }
+}
+
 /// All counters of one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counters {
@@ -194,10 +234,12 @@ pub struct Counters {
     pub services: BTreeMap<ServiceName, Count>,
     /// Per backend.
     pub backends: Vec<(BackendId, Count)>,
-    /// Packets per reason's label, with its verdict (`pass` or `drop`) and its sentence.
+    /// Packets per reason's label, with its verdict (`pass`, `drop` or `answer`) and its sentence.
     pub reasons: Vec<ReasonCount>,
     /// Events in slots in transition, by label.
     pub pins: Vec<(&'static str, u64)>,
+    /// Packets of checks on the way of clients' packets, by label.
+    pub probes: Vec<(&'static str, u64)>,
 }
 
 /// Packets that left the walk early for one reason.
@@ -205,7 +247,7 @@ pub struct Counters {
 pub struct ReasonCount {
     /// Metric label.
     pub reason: &'static str,
-    /// `pass` or `drop`.
+    /// `pass`, `drop` or `answer`.
     pub verdict: &'static str,
     /// One sentence.
     pub describe: &'static str,

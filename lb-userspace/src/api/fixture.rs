@@ -71,6 +71,7 @@ fn backend(last: u8, disposition: Disposition, why: &str, port: u16) -> BackendV
         address,
         method: Method::Dr,
         weight: Weight::try_from(100).unwrap(),
+        lowered: None,
         configured_weight: Weight::try_from(100).unwrap(),
         pooled: Pooled::Yes,
         configured_pooled: Pooled::Yes,
@@ -81,8 +82,8 @@ fn backend(last: u8, disposition: Disposition, why: &str, port: u16) -> BackendV
         why: why.into(),
         since: at(u64::from(last)),
         checks: vec![
-            CheckTarget { address, spec: spec("tcp", port) },
-            CheckTarget { address, spec: spec("idle", port) },
+            CheckTarget { address, spec: spec("tcp", port), production: None },
+            CheckTarget { address, spec: spec("idle", port), production: None },
         ],
         next_hop: Ok(hop(last)),
     }
@@ -125,6 +126,8 @@ pub(crate) fn snapshot() -> Snapshot {
         total: 4,
         can_depool: true,
         could_not_depool: 0,
+        weights_lowered: 1,
+        weights_raised: 0,
     };
     let dns = PoolView {
         name: "dns_53_udp".parse().unwrap(),
@@ -143,6 +146,8 @@ pub(crate) fn snapshot() -> Snapshot {
         total: 2,
         can_depool: false,
         could_not_depool: 3,
+        weights_lowered: 0,
+        weights_raised: 0,
     };
     let service = |name: &str, vips: &[&str], port, protocol, pool: &str| {
         let service = Service {
@@ -168,6 +173,7 @@ pub(crate) fn snapshot() -> Snapshot {
             service("dns", &["203.0.113.53"], 53, Protocol::Udp, "dns_53_udp"),
             service("text", &["203.0.113.10", "2001:db8::10"], 80, Protocol::Tcp, "text_80"),
         ]),
+        reports: BTreeMap::new(),
         pools: [text, dns].into_iter().map(|pool| (pool.name.clone(), Arc::new(pool))).collect(),
     }
 }

@@ -9,6 +9,7 @@ mod config;
 mod drops;
 mod flow;
 mod kernel;
+mod outlier;
 mod overrides;
 mod pool;
 mod route;
@@ -28,6 +29,7 @@ pub use self::{
     drops::{Drop, Drops, PinCount},
     flow::{AGES, Ages, FlowKind, FlowReport, Known, Remembered, RememberedOf, TableUse},
     kernel::{Kernel, KernelFeature},
+    outlier::{Finding, LoweredWeight, Measured, Outlier, Rates, Standing},
     overrides::{OverrideInfo, OverrideRow},
     pool::{Pool, PoolSummary, Table},
     route::WhereQuery,
@@ -42,6 +44,7 @@ pub use crate::{
         command::{Change, Command, Outcome, Refusal, Selector},
         snapshot::Override,
     },
-    datapath::Route,
+    datapath::{Connections, Fill, Route},
     model::{Combine, Disposition, Method, Net, Pooled, Ports, Protocol, Protocols, Scheduler, UdpClass},
+    outliers::Measure,
 };

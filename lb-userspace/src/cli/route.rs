@@ -211,7 +211,7 @@ mod tests {
             verdict: "forward".into(),
             sentence: "It goes.".into(),
             method: Some("gue".into()),
-            outer: Some(crate::datapath::probe::Outer {
+            outer: Some(crate::datapath::question::Outer {
                 source: [172, 16, 3, 9].into(),
                 destination: [10, 64, 0, 1].into(),
                 ports: Some((49_152, 6_080)),

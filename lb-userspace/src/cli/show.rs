@@ -258,9 +258,13 @@ fn check_row(check: &Check) -> Vec<super::output::Cell> {
             last.failures
         )
     });
+    let last = check.note.iter().fold(last, |last, note| format!("{last}; {note}"));
     vec![
         cell(format!("check {}", check.name)),
-        cell(format!("{}/{}", check.kind, check.port)),
+        cell(match check.vip {
+            Some(vip) => format!("{} to {}", check.kind, std::net::SocketAddr::new(vip, check.port)),
+            None => format!("{}/{}", check.kind, check.port),
+        }),
         cell(word).style(style),
         cell(last),
     ]

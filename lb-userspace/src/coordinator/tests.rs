@@ -2,6 +2,7 @@
 
 mod commands;
 mod methods;
+mod production;
 mod pybal_defects;
 mod random;
 mod reload;

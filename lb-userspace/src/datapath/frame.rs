@@ -12,7 +12,7 @@ use lb_common::net::{
 };
 use zerocopy::IntoBytes;
 
-use super::probe::{Fragment, Probe, Shape};
+use super::question::{Fragment, Probe, Shape};
 
 /// The kernel runs a program on frames of one page with room before and behind them; this fits everywhere.
 pub const LONGEST: usize = 3_400;

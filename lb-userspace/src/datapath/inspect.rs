@@ -15,7 +15,7 @@ use self::{
 use super::{
     Error,
     capture::{Batch, CaptureError, Started, Wish},
-    probe::Probe,
+    question::Probe,
 };
 use crate::model::PoolName;
 

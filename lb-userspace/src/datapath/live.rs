@@ -12,6 +12,7 @@ use lb_common::{
     explain::{self, Explain},
     hash::HashKey,
     names,
+    probe::ProbeEvent,
     reason::Reason,
     slot::Slot,
 };
@@ -121,10 +122,9 @@ impl Live {
         self.names.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Packets sent to each backend, by index.
-    pub(super) fn backend_packets(&self, highest: u16) -> Result<Vec<u64>, Error> {
-        let all = self.read(names::BACKEND_COUNTERS, u32::from(highest) + 1)?;
-        Ok(all.into_iter().map(|c| c.packets).collect())
+    /// Counters of each backend, by index.
+    pub(super) fn backend_counts(&self, highest: u16) -> Result<Vec<Count>, Error> {
+        self.count(names::BACKEND_COUNTERS, names::BACKEND_EVENTS, u32::from(highest) + 1)
     }
 
     fn read(&self, map: &str, wanted: u32) -> Result<Vec<Raw>, Error> {
@@ -249,6 +249,7 @@ impl Reader for Live {
         let backends = self.count(names::BACKEND_COUNTERS, names::BACKEND_EVENTS, highest_backend)?;
         let reasons = self.read_words(names::REASON_COUNTERS, Reason::ALL.len())?;
         let pins = self.read_words(names::PIN_COUNTERS, PinEvent::ALL.len())?;
+        let probes = self.read_words(names::PROBE_COUNTERS, ProbeEvent::ALL.len())?;
         Ok(Counters {
             services: names
                 .services
@@ -271,6 +272,7 @@ impl Reader for Live {
                 })
                 .collect(),
             pins: PinEvent::ALL.iter().zip(pins).map(|(event, n)| (event.as_str(), n)).collect(),
+            probes: ProbeEvent::ALL.iter().zip(probes).map(|(event, n)| (event.as_str(), n)).collect(),
         })
     }
 

@@ -10,7 +10,7 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader, TestRun, TestRunOptions,
     maps::{Map, MapData, PerCpuArray, PerCpuValues, PerfEventArray},
-    programs::Xdp,
+    programs::{SchedClassifier, Xdp},
 };
 use lb_common::{
     hash::HashKey,
@@ -93,6 +93,8 @@ pub struct Object {
     pub adopted: bool,
     /// The program's clock.
     pub clock: Clock,
+    /// The programs of checks are loaded; else why they are not.
+    probes: Result<(), String>,
 }
 
 /// The map of the rings, with a descriptor of its own.
@@ -195,12 +197,20 @@ impl Object {
                 .load()
                 .map_err(|e| kernel(format!("verifying the program {program}"), e))?;
         }
+        // What forwards does not depend on what checks.
+        let probes = [names::PROG_PROBE_OUT, names::PROG_PROBE_IN].iter().try_for_each(|program| {
+            let verified = classifier(&mut ebpf, program)
+                .and_then(|p| p.load().map_err(|e| kernel(format!("verifying the program {program}"), e)));
+            verified.map_err(|e| e.to_string())
+        });
         let mut maps = BTreeMap::new();
-        for name in names::PINNED_MAPS.iter().chain(&[names::EXPLAIN, names::CLOCK]).copied() {
+        let own = [names::EXPLAIN, names::CLOCK, names::PROBES, names::PROBE_FLOWS, names::PROBE_COUNTERS];
+        for name in names::PINNED_MAPS.iter().chain(&own).copied() {
             maps.insert(name, handle(&ebpf, name)?);
         }
         let captured = Mutex::new(captured(&mut ebpf)?);
-        let object = Self { ebpf: Mutex::new(ebpf), maps, captured, sizes, adopted: found > 0, clock };
+        let object =
+            Self { ebpf: Mutex::new(ebpf), maps, captured, sizes, adopted: found > 0, clock, probes };
         object.claim(key)?;
         Ok(object)
     }
@@ -265,6 +275,20 @@ impl Object {
         f: impl FnOnce(&mut Xdp) -> Result<T, Error>,
     ) -> Result<T, Error> {
         f(xdp(&mut self.ebpf.lock().unwrap_or_else(PoisonError::into_inner), name)?)
+    }
+
+    /// Whether the programs of checks are there; else why not.
+    pub fn probes(&self) -> Result<(), String> {
+        self.probes.clone()
+    }
+
+    /// Does something with the loaded program of checks `name`, exclusively.
+    pub fn with_classifier<T>(
+        &self,
+        name: &str,
+        f: impl FnOnce(&mut SchedClassifier) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        f(classifier(&mut self.ebpf.lock().unwrap_or_else(PoisonError::into_inner), name)?)
     }
 
     /// Runs the program `name` once on `frame`; returns its action.
@@ -370,6 +394,14 @@ fn handle(ebpf: &Ebpf, name: &str) -> Result<MapHandle, Error> {
 /// Ticks after which the program ignores a pin. Which pins still bind is the daemon's knowledge, per pool; it removes the others.
 /// This only bounds what a daemon that is gone leaves behind: half the range of the 16-bit clock.
 const MAX_PIN_IDLE: u32 = 1 << 15;
+
+fn classifier<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut SchedClassifier, Error> {
+    let what = || format!("finding the program {name}");
+    ebpf.program_mut(name)
+        .ok_or_else(|| kernel(what(), std::io::Error::other("the object has no such program")))?
+        .try_into()
+        .map_err(|e| kernel(what(), e))
+}
 
 fn xdp<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp, Error> {
     let what = || format!("finding the program {name}");

@@ -136,6 +136,9 @@ fn traffic(moment: &Moment, samples: &mut Samples) {
     for reason in &counters.reasons {
         samples.count(&names::PACKETS_STOPPED, &[reason.reason, reason.verdict], reason.packets);
     }
+    for (event, count) in &counters.probes {
+        samples.count(&names::CHECK_PACKETS, &[event], *count);
+    }
     for (event, count) in &counters.pins {
         samples.count(&names::PINS, &[event], *count);
     }

@@ -64,6 +64,7 @@ names! { OWN;
     CHECK_UP Gauge "lb_check_up" ["pool" "backend" "check"] "1 when the check says up, 0 when it says down or nothing yet."
     CHECK_DURATION Gauge "lb_check_duration_seconds" ["pool" "backend" "check"] "Time the latest check took; absent while it fails."
     CHECK_RESULTS Counter "lb_check_results_total" ["pool" "backend" "check" "result"] "Results: pass, fail, or `not_done` when this host could not check at all."
+    CHECK_PACKETS Counter "lb_check_packets_total" ["event"] "Packets of checks with `via = \"vip\"`: sent, answered, or dropped for a reason."
     RELOAD_SUCCESSFUL Gauge "lb_config_last_reload_successful" [] "1 when the last configuration that was read is in force."
     RELOAD_TIMESTAMP Gauge "lb_config_last_reload_success_timestamp_seconds" [] "When the configuration in force was loaded."
     RELOADS Counter "lb_config_reloads_total" ["result"] "Reloads: success or failure."

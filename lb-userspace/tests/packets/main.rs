@@ -6,6 +6,7 @@
 //! | `model` | what must become of a frame, written from the specification without the product's parser |
 //! | `world` | a loaded object with tables, and one packet through it, watched from all sides |
 //! | `verdicts` | one named case for each thing a frame can be |
+//! | `probe` | checks on the way of clients' packets |
 //! | `truncation` | every header cut at every byte |
 //! | `transitions` | slots that change owner: bases, pins, and how they end |
 //! | `random` | many thousand random frames against the model |
@@ -14,6 +15,7 @@
 
 mod frame;
 mod model;
+mod probe;
 mod random;
 mod transitions;
 mod truncation;

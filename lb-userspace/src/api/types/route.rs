@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::datapath::{
     Impossible, hex,
-    probe::{Flags, Fragment, Probe, Quic, Shape},
+    question::{Flags, Fragment, Probe, Quic, Shape},
 };
 
 /// A packet somebody asks about: `frame` alone, or `src` and `dst` with what else is to be different from a plain TCP SYN.

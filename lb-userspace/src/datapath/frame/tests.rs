@@ -1,7 +1,7 @@
 use etherparse::{IpNumber, NetSlice, SlicedPacket, TransportSlice};
 
 use super::*;
-use crate::datapath::probe::{Flags, Quic};
+use crate::datapath::question::{Flags, Quic};
 
 fn shape(src: &str, dst: &str, protocol: u8) -> Shape {
     let end = |text: &str| text.parse::<std::net::SocketAddr>().map(|a| (a.ip(), a.port())).unwrap();

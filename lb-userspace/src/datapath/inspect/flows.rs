@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::view::View;
 use crate::datapath::{
     live::Names,
-    probe::{Route, Shape},
+    question::{Route, Shape},
 };
 
 /// Upper ends of the age classes, in seconds; what is older is in one more.

@@ -9,7 +9,7 @@ use lb_common::{
 };
 
 use super::{outer, sentence};
-use crate::datapath::{hex, live::Names, probe::Route};
+use crate::datapath::{hex, live::Names, question::Route};
 
 /// One run of the program.
 pub(in crate::datapath) struct Run<'a> {

@@ -11,7 +11,7 @@ use lb_common::net::{
     tunnel,
 };
 
-use crate::{datapath::probe::Outer, model::Mac};
+use crate::{datapath::question::Outer, model::Mac};
 
 /// A frame on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! A route in one sentence. Pure.
 
-use crate::datapath::probe::Route;
+use crate::datapath::question::Route;
 
 /// Who decided, as a part of a sentence.
 const fn because(by: &str) -> &'static str {

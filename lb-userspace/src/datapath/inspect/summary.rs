@@ -102,7 +102,7 @@ mod tests {
     use super::*;
     use crate::datapath::{
         frame,
-        probe::{Fragment, Probe, Shape},
+        question::{Fragment, Probe, Shape},
     };
 
     fn line(change: impl FnOnce(&mut Shape)) -> String {
