@@ -8,7 +8,7 @@ const ONE_BUFFER: u32 = 3_498;
 
 /// Everything about one.
 pub fn look(attachment: &Attachment, interface: &Interface) -> Vec<Finding> {
-    let Attachment { interface: name, mode, driver, .. } = attachment;
+    let Attachment { interface: name, driver, .. } = attachment;
     let about = name.clone();
     if !interface.present {
         return vec![Finding::warn(

@@ -6,7 +6,7 @@ use crate::{
 };
 
 fn traffic(n: u64) -> Traffic {
-    Traffic { packets: n, bytes: n * 100, connections: n / 10, closes: 0 }
+    Traffic { packets: n, bytes: n * 100, connections: n / 10, ..Traffic::default() }
 }
 
 fn top(at: f64, n: u64) -> Top {

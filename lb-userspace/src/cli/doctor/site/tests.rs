@@ -70,7 +70,7 @@ fn a_tunnel_into_a_way_of_the_same_width_is_told() {
     let member =
         list.pools.iter_mut().find(|p| p.summary.name == "text_80").unwrap().members.first_mut().unwrap();
     member.method = Method::Gue;
-    let hop = |mtu| NextHop { mac: "02:00:00:00:00:01".into(), ifindex: 2, vlan: 0, mtu };
+    let hop = |mtu| NextHop { mac: "02:00:00:00:00:01".into(), ifindex: 2, vlan: 0, mtu, gateway: None };
     member.next_hop = Some(hop(1_500));
     let narrow = tunnel(member, "p/b", &host).unwrap();
     assert!(narrow.level == Level::Warn && narrow.text.contains("above 1472 bytes"), "{narrow:?}");
