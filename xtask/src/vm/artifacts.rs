@@ -17,8 +17,8 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Built from `lb-userspace`: the product, and the tests that a guest runs.
-const BUILT: [&str; 4] = ["lbd", "lbctl", "packets", "kernel"];
+/// Built from `lb-userspace`: the product, the tests that a guest runs, and the benchmark.
+const BUILT: [&str; 5] = ["lbd", "lbctl", "packets", "kernel", "packet"];
 /// Of this machine.
 const TOOLS: [&str; 7] = ["ip", "bridge", "tc", "ethtool", "cat", "grep", "sed"];
 
@@ -48,7 +48,7 @@ impl Artifacts {
             "lb-userspace",
             "--bins",
         ]);
-        command.args(["--test", "packets", "--test", "kernel"]);
+        command.args(["--test", "packets", "--test", "kernel", "--bench", "packet"]);
         command.args(["--message-format", "json-render-diagnostics"]);
         let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| show(&command))?;
         let stdout = child.stdout.take().context("cargo's standard output is not piped")?;

@@ -3,6 +3,7 @@
 mod bond;
 mod daemon;
 mod http;
+mod instructions;
 mod net;
 mod packets;
 mod tunnels;
@@ -102,6 +103,7 @@ fn told(story: Story) -> Result<Told> {
         Story::Vlan => vlan::tell(),
         Story::Bond => bond::tell(),
         Story::Tunnels => tunnels::tell(),
+        Story::Instructions => instructions::tell(),
     }?;
     Ok(Told::Well)
 }
