@@ -35,6 +35,7 @@ use super::lb::{
         CheckKind, CheckSpec, CheckTarget, Combine, Disposition, Mac, Method, Net, NextHop, Pooled, Ports,
         Protocol, Rules, Service, Threshold, UdpClass, Via, Weight,
     },
+    outliers::{BackendReport, Finding, Measure, Rates, Report},
 };
 
 /// 2024-01-01.
@@ -173,8 +174,34 @@ pub(crate) fn snapshot() -> Snapshot {
             service("dns", &["203.0.113.53"], 53, Protocol::Udp, "dns_53_udp"),
             service("text", &["203.0.113.10", "2001:db8::10"], 80, Protocol::Tcp, "text_80"),
         ]),
-        reports: BTreeMap::new(),
+        reports: BTreeMap::from([("text_80".parse().unwrap(), Arc::new(report()))]),
         pools: [text, dns].into_iter().map(|pool| (pool.name.clone(), Arc::new(pool))).collect(),
+    }
+}
+
+/// `cp1005` refuses most of what it gets.
+fn report() -> Report {
+    let rates = Rates {
+        window: 60.0,
+        new: 12.0,
+        syns: 12.5,
+        fins: 11.0,
+        resets: 0.25,
+        retransmits: 0.5,
+        estimated: true,
+    };
+    let finding = Finding { measure: Measure::Refused, value: 0.98, median: 0.01, since: Instant::now() };
+    let of = |refused, findings| BackendReport {
+        rates: Some(rates),
+        values: [Some(1.0), None, Some(0.02), None, Some(refused)],
+        findings,
+    };
+    Report {
+        backends: BTreeMap::from([
+            ("cp1001".parse().unwrap(), of(0.01, Vec::new())),
+            ("cp1005".parse().unwrap(), of(0.98, vec![finding])),
+        ]),
+        medians: [Some(1.0), None, Some(0.02), None, Some(0.01)],
     }
 }
 
