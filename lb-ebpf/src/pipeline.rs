@@ -10,7 +10,6 @@ use lb_common::{
     backend::{Backend, TUNNEL, VALID},
     explain::{FORWARDED, HAS_SERVICE},
     flow,
-    frame::Facts,
     net::{
         cursor::Cursor,
         eth::Macs,
@@ -95,7 +94,8 @@ impl Ip for Ipv4 {
     }
     #[inline(always)]
     fn tell(&self) -> bool {
-        self.dont_fragment()
+        // RFC 1122, section 3.2.2: no error about any but a first fragment.
+        self.dont_fragment() && self.is_first()
     }
 }
 
@@ -208,29 +208,35 @@ pub fn owner<S: Sink>(
 
 #[inline(always)]
 fn write_down(frame: &mut Frame<'_>, packet: Packet, transport: Transport) -> Result<u8, Reason> {
-    let Transport { ports, proto, flags } = transport;
-    let mut facts =
-        Facts { src: packet.src, ports, proto, flags, six: u8::from(packet.six), ..Facts::default() };
+    let place = FACTS.get_ptr_mut(0).ok_or(Reason::BadTable)?;
+    // SAFETY: a valid map value of this CPU.
+    let facts = unsafe { &mut *place };
+    // Field by field: a whole record of zeros would be written by a call. The other fields are written before they are read.
+    let Transport { ports, proto, mut flags } = transport;
+    (facts.src, facts.ports, facts.proto) = (packet.src, ports, proto);
+    (facts.six, facts.has_id) = (u8::from(packet.six), 0);
     if packet.service.flags & UDP_QUIC != 0 && !packet.quoted {
         let rules = RULES.get(u32::from(packet.service.service)).ok_or(Reason::BadTable)?;
         let len = if rules.flags & rules::QUIC_ID != 0 { rules.id_len } else { 0 };
         let seen = quic::look(&mut frame.cursor, rules.id_offset, len);
-        facts.flags = if seen.opens { SYN } else { ACK };
+        flags = if seen.opens { SYN } else { ACK };
         if let Some(id) = seen.id {
             (facts.has_id, facts.id) = (1, id);
         }
     }
-    let place = FACTS.get_ptr_mut(0).ok_or(Reason::BadTable)?;
-    // SAFETY: a valid map value of this CPU.
-    unsafe { *place = facts };
-    Ok(facts.flags)
+    facts.flags = flags;
+    Ok(flags)
 }
 
 /// What must hold before anything is written.
 #[inline(always)]
-pub fn ready<I: Ip>(frame: &Frame<'_>, to: &Backend, ip: &I) -> Result<Plan, Reason> {
+pub fn ready<S: Sink>(
+    frame: &Frame<'_>,
+    to: &Backend,
+    inner: impl FnOnce() -> Inner,
+) -> Result<Plan, Reason> {
     if to.flags != VALID {
-        forward::fits(frame.ctx, to, frame.inner(ip), frame.len.wrapping_sub(u64::from(frame.l3())))?;
+        forward::fits::<S>(frame.ctx, to, inner(), frame.len.wrapping_sub(u64::from(frame.l3())))?;
         if to.flags & TUNNEL != 0 {
             // The frame's tags go with its Ethernet header.
             return Ok(Plan::Keep);
@@ -239,7 +245,7 @@ pub fn ready<I: Ip>(frame: &Frame<'_>, to: &Backend, ip: &I) -> Result<Plan, Rea
     forward::plan(&frame.tags, to)
 }
 
-/// Counts and sends.
+/// Sends, and counts what was sent.
 #[inline(always)]
 pub fn send<S: Sink, I: Ip>(
     frame: Frame<'_>,
@@ -253,14 +259,15 @@ pub fn send<S: Sink, I: Ip>(
         return Err(Reason::TtlExpired);
     }
     let to = forward::egress(backend)?;
-    let plan = ready(&frame, to, ip)?;
+    let plan = ready::<S>(&frame, to, || frame.inner(ip))?;
     ip.take_hop();
+    let sent = match forward::wrap(frame.ctx, (backend, to), hash, || frame.inner(ip)) {
+        Some(sent) => sent?,
+        None => forward::send(frame.ctx, frame.macs, to, plan)?,
+    };
     if S::LIVE {
         count::forwarded(service, backend, frame.len, flags);
     }
     sink.note(|e| e.flags |= FORWARDED);
-    if let Some(sent) = forward::wrap(frame.ctx, (backend, to), hash, || frame.inner(ip)) {
-        return sent;
-    }
-    forward::send(frame.ctx, frame.macs, to, plan)
+    Ok(sent)
 }
