@@ -21,7 +21,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-pub use measure::Measure;
+pub use measure::{Dealt, Measure};
 pub use report::{BackendReport, Finding, Rates, Report};
 pub use watch::{Change, Seen, Watch};
 pub use window::WINDOW;

@@ -10,8 +10,8 @@ use super::{
     fixture::Site,
     serve, socket,
     types::{
-        Backends, Change, Command, Done, List, Outcomes, Pooled, ReloadReport, Selector, Severity, Shutdown,
-        Status,
+        Backends, Change, Command, Done, List, Measure, Outcomes, Pooled, ReloadReport, Selector, Severity,
+        Shutdown, Standing, Status,
     },
 };
 
@@ -75,6 +75,14 @@ async fn list_has_every_service_and_backend_and_those_that_leave() {
     assert_eq!(text.leaving[0].name, "old1");
     let traffic = text.members[0].traffic.unwrap();
     assert_eq!((traffic.packets, traffic.connections), (600, 60));
+    let cp1005 = &text.members[4];
+    let connections = cp1005.connections.unwrap();
+    assert_eq!((connections.active, connections.inactive, connections.exact), (576, 64, false));
+    assert_eq!((cp1005.outlier.state, text.summary.suspect), (Standing::Suspect, 1));
+    let measured = cp1005.outlier.measures[&Measure::Refused];
+    assert_eq!((measured.value, measured.pool), (Some(0.98), Some(0.01)));
+    assert_eq!(text.members[0].outlier.state, Standing::Ok);
+    assert!(text.members[1].rates.is_none(), "nobody has judged it yet");
 }
 
 #[tokio::test]

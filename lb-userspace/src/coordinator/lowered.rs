@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::{BackendName, Disposition, Pooled, Weight},
-    outliers::{Report, WINDOW},
+    outliers::{Dealt, Report, WINDOW},
 };
 
 /// Halvings at most: an eighth of the weight stays, so that it can be seen whether it behaves.
@@ -44,9 +44,9 @@ fn halved(weight: Weight, times: u8) -> Weight {
 }
 
 impl PoolState {
-    /// Lowers the weights of those that stand out, and raises those of lowered ones that behave, each a step in a window. Returns the lines
+    /// Lowers the weights of those that stand out, unless weights do not count, and raises those of lowered ones that behave, each a step in a window. Returns the lines
     /// to log; none: no weight changed.
-    pub(super) fn weigh(&mut self, report: &Report, by_client: bool, now: Now) -> Vec<Line> {
+    pub(super) fn weigh(&mut self, report: &Report, dealt: Dealt, now: Now) -> Vec<Line> {
         let mut lines = Vec::new();
         if !self.config.outliers.lower_weight {
             return lines;
@@ -55,7 +55,10 @@ impl PoolState {
         let mut raise = Vec::new();
         for (name, member) in &self.members {
             let findings = report.backends.get(name).map_or(&[][..], |b| &b.findings);
-            let blamed: Vec<_> = findings.iter().filter(|f| f.measure.blames_backend(by_client)).collect();
+            let blamed: Vec<_> = findings
+                .iter()
+                .filter(|f| dealt != Dealt::Alike && f.measure.blames_backend(dealt))
+                .collect();
             let due =
                 member.lowered.as_ref().is_none_or(|l| now.instant.saturating_duration_since(l.at) >= WINDOW);
             let first = blamed.iter().map(|f| f.since).min();

@@ -1,6 +1,6 @@
 //! The data plane's counters → who stands out from his pool, and what is done about it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use tracing::Level;
 
@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     datapath::{self, BackendStatus, Status},
-    model::{HashFields, PoolName, Service},
-    outliers::Seen,
+    model::{HashFields, PoolName, Rules, Scheduler, Service},
+    outliers::{Dealt, Seen},
 };
 
 impl State {
@@ -21,7 +21,7 @@ impl State {
             return;
         }
         self.sample = status.sample;
-        let dealt = self.dealt_by_client();
+        let dealt = self.dealt();
         for (name, pool) in &mut self.pools {
             let Some(table) = status.pools.get(name) else { continue };
             let wanted = self.desired.pools.get(name);
@@ -30,8 +30,8 @@ impl State {
                 let weight = wanted.filter(|b| b.disposition.takes_new()).map_or(0, |b| b.weight.get());
                 (backend.clone(), seen(there, weight))
             });
-            let by_client = dealt.contains(name);
-            let Some(changes) = pool.watch.observe(now.instant, by_client, seen) else { continue };
+            let dealt = dealt.get(name).copied().unwrap_or_default();
+            let Some(changes) = pool.watch.observe(now.instant, dealt, seen) else { continue };
             for change in changes {
                 let (who, measure) = (&change.backend, change.measure.as_str());
                 turn.log(match change.finding {
@@ -42,7 +42,7 @@ impl State {
                 });
             }
             let report = pool.watch.report();
-            let lines = pool.weigh(&report, by_client, now);
+            let lines = pool.weigh(&report, dealt, now);
             if !lines.is_empty() {
                 turn.reweighed(lines);
                 self.views.remove(name);
@@ -50,12 +50,24 @@ impl State {
         }
     }
 
-    /// Pools in which one client's connections go to one backend.
-    fn dealt_by_client(&self) -> BTreeSet<PoolName> {
-        let by_client = |s: &Service| s.rules.persistence.is_some() || s.rules.hash != HashFields::FiveTuple;
-        let users = self.users();
-        let dealt = users.iter().filter(|(_, services)| services.iter().any(|s| by_client(s)));
-        dealt.map(|(pool, _)| (*pool).clone()).collect()
+    /// How each pool's new connections find their backend.
+    fn dealt(&self) -> BTreeMap<PoolName, Dealt> {
+        let of = |services: &Vec<&Service>| {
+            let mut ways = services.iter().map(|s| dealt(&s.rules));
+            let first = ways.next().unwrap_or_default();
+            if ways.all(|way| way == first) { first } else { Dealt::ByClient }
+        };
+        self.users().iter().map(|(pool, services)| ((*pool).clone(), of(services))).collect()
+    }
+}
+
+fn dealt(rules: &Rules) -> Dealt {
+    if rules.persistence.is_some() || rules.hash != HashFields::FiveTuple {
+        return Dealt::ByClient;
+    }
+    match rules.scheduler {
+        Scheduler::Rr | Scheduler::Lc => Dealt::Alike,
+        Scheduler::Maglev | Scheduler::Wrr | Scheduler::Wlc | Scheduler::Sed => Dealt::ByWeight,
     }
 }
 

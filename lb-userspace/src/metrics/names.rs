@@ -54,7 +54,7 @@ names! { OWN;
     BACKEND_CURRENT Gauge "lb_backend_current_connections" ["pool" "backend" "state" "estimated"] "Connections as ipvsadm counts them, active (established) and inactive (opening or closing); estimated from one flow in 64 unless all are tracked."
     BACKEND_OUTLIER Gauge "lb_backend_outlier" ["pool" "backend" "measure"] "1 while the backend stands out from its pool in this measure: connections, active, resets, retransmits, refused."
     BACKEND_OUTLIER_VALUE Gauge "lb_backend_outlier_value" ["pool" "backend" "measure"] "Its value over the last minute: connections and active as multiples of its share, the others as parts of its connection attempts; absent when too little happened to tell."
-    POOL_OUTLIER_MEDIAN Gauge "lb_pool_outlier_median" ["pool" "measure"] "The pool's median of lb_backend_outlier_value; absent when too few backends can be compared."
+    POOL_OUTLIER_MEDIAN Gauge "lb_pool_outlier_median" ["pool" "measure"] "The pool's median of `lb_backend_outlier_value`; absent when too few backends can be compared."
     POOL_OUTLIER_STEPS Counter "lb_pool_outlier_weight_steps_total" ["pool" "direction"] "Steps by which weights of backends that stand out were lowered, and raised again."
     BACKEND_WEIGHT Gauge "lb_backend_weight" ["pool" "backend"] "Weight in force."
     BACKEND_CONFIGURED_WEIGHT Gauge "lb_backend_configured_weight" ["pool" "backend"] "Weight in the file."

@@ -23,6 +23,18 @@ pub enum Measure {
     Refused,
 }
 
+/// How new connections find their backend, so what a fair share is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dealt {
+    /// By weight.
+    #[default]
+    ByWeight,
+    /// All alike, whatever their weights.
+    Alike,
+    /// By client, so that one busy client weighs on one backend; or in several ways at once.
+    ByClient,
+}
+
 /// How many there are.
 pub const MEASURES: usize = 5;
 
@@ -46,7 +58,7 @@ struct Rule {
 /// One backend's value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Value {
-    pub(super) value: f64,
+    pub(super) number: f64,
     /// How far chance alone can move it: a standard deviation.
     noise: f64,
     /// So much happened that it may be called extreme.
@@ -82,17 +94,17 @@ impl Measure {
     }
 
     /// Whether only the backend can have caused it. Where connections are dealt by client, one busy client is enough for many connections.
-    pub const fn blames_backend(self, by_client: bool) -> bool {
+    pub const fn blames_backend(self, dealt: Dealt) -> bool {
         match self {
-            Self::Connections | Self::Active | Self::Refused => !by_client,
+            Self::Connections | Self::Active | Self::Refused => !matches!(dealt, Dealt::ByClient),
             Self::Resets | Self::Retransmits => true,
         }
     }
 
     /// Whether it is judged. The value is always shown.
-    pub(super) const fn judged(self, by_client: bool) -> bool {
+    pub(super) const fn judged(self, dealt: Dealt) -> bool {
         match self {
-            Self::Connections | Self::Active => !by_client,
+            Self::Connections | Self::Active => !matches!(dealt, Dealt::ByClient),
             Self::Resets | Self::Retransmits | Self::Refused => true,
         }
     }
@@ -154,7 +166,7 @@ pub(super) struct Crowd {
 impl Crowd {
     /// `None` when too few can be compared.
     pub(super) fn of(values: &[Option<Value>]) -> Option<Self> {
-        let mut known: Vec<f64> = values.iter().flatten().map(|v| v.value).collect();
+        let mut known: Vec<f64> = values.iter().flatten().map(|v| v.number).collect();
         if known.len() < LEAST_BACKENDS {
             return None;
         }
@@ -166,7 +178,7 @@ impl Crowd {
     pub(super) fn extreme(&self, measure: Measure, value: Value, was: bool) -> bool {
         let Rule { excess, factor, noises } = measure.rule();
         let far = if was { 0.5 } else { 1.0 };
-        let beyond = value.value - self.median;
+        let beyond = value.number - self.median;
         value.telling
             && beyond > far * excess
             && beyond > far * (factor - 1.0) * self.median
@@ -192,7 +204,7 @@ fn connections(s: &Subject) -> Option<Value> {
     }
     let guessed = if s.scale > 1.0 { s.scale * s.scale * s.totals.retransmits } else { 0.0 };
     Some(Value {
-        value: new / expected,
+        number: new / expected,
         noise: (expected + guessed).sqrt() / expected,
         telling: new >= LEAST_ATTEMPTS,
     })
@@ -208,7 +220,7 @@ fn active(subjects: &[Subject]) -> Vec<Option<Value>> {
             settled(&s).then(|| {
                 let fair = (unit * s.weight).max(1.0);
                 Value {
-                    value: s.totals.active / fair,
+                    number: s.totals.active / fair,
                     noise: (s.scale * s.totals.active).sqrt() / fair,
                     telling: s.totals.active >= LEAST_ATTEMPTS,
                 }
@@ -220,7 +232,7 @@ fn active(subjects: &[Subject]) -> Vec<Option<Value>> {
 fn resets(s: &Subject) -> Option<Value> {
     let Totals { syns, resets, .. } = s.totals;
     enough(&s.totals).then(|| Value {
-        value: resets / syns,
+        number: resets / syns,
         noise: resets.max(1.0).sqrt() / syns,
         telling: resets >= 20.0,
     })
@@ -230,7 +242,7 @@ fn retransmits(s: &Subject) -> Option<Value> {
     let Totals { syns, retransmits, .. } = s.totals;
     // Eight attempts of the sample, at the least.
     (enough(&s.totals) && syns >= 8.0 * s.scale).then(|| Value {
-        value: (s.scale * retransmits / syns).min(1.0),
+        number: (s.scale * retransmits / syns).min(1.0),
         noise: s.scale * retransmits.max(1.0).sqrt() / syns,
         telling: retransmits >= 8.0,
     })
@@ -240,7 +252,7 @@ fn retransmits(s: &Subject) -> Option<Value> {
 fn refused(s: &Subject) -> Option<Value> {
     let Totals { syns, packets, .. } = s.totals;
     enough(&s.totals).then(|| Value {
-        value: (1.0 - (packets - syns) / (2.0 * syns)).clamp(0.0, 1.0),
+        number: (1.0 - (packets - syns) / (2.0 * syns)).clamp(0.0, 1.0),
         noise: 1.0 / syns.sqrt(),
         telling: true,
     })

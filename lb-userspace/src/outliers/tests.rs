@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Change, Measure, Report,
+    Change, Dealt, Measure, Report,
     watch::{Seen, Watch},
 };
 
@@ -29,7 +29,7 @@ struct Pool {
     now: Instant,
     watch: Watch,
     seen: Vec<Seen>,
-    by_client: bool,
+    dealt: Dealt,
     changes: Vec<Change>,
     dice: u64,
 }
@@ -41,7 +41,7 @@ impl Pool {
             now: Instant::now(),
             watch: Watch::default(),
             seen: vec![seen; hosts],
-            by_client: false,
+            dealt: Dealt::ByWeight,
             changes: Vec::new(),
             dice: 7,
         }
@@ -68,7 +68,7 @@ impl Pool {
             self.now += Duration::from_secs(1);
             let seen: Vec<_> =
                 self.seen.iter().enumerate().map(|(i, s)| (format!("h{i}").parse().unwrap(), *s)).collect();
-            let changes = self.watch.observe(self.now, self.by_client, seen.into_iter());
+            let changes = self.watch.observe(self.now, self.dealt, seen.into_iter());
             self.changes.extend(changes.into_iter().flatten());
         }
     }
@@ -267,11 +267,26 @@ fn a_change_of_weight_is_nobodys_fault() {
 #[test]
 fn where_clients_choose_the_backend_many_connections_prove_nothing() {
     let mut pool = Pool::of(6);
-    pool.by_client = true;
+    pool.dealt = Dealt::ByClient;
     pool.run(900, |_, i| if i == 0 { works(500) } else { works(20) });
     assert_eq!(pool.changes, []);
     assert!(pool.report().backends["h0"].values[0].unwrap() > 4.0, "shown all the same");
-    assert!(!Measure::Connections.blames_backend(true) && Measure::Resets.blames_backend(true));
+    assert!(
+        !Measure::Connections.blames_backend(Dealt::ByClient)
+            && Measure::Resets.blames_backend(Dealt::ByClient)
+    );
+}
+
+#[test]
+fn where_weights_do_not_count_equal_shares_are_fair() {
+    let mut pool = Pool::of(6);
+    pool.seen[0].weight = 1;
+    pool.dealt = Dealt::Alike;
+    pool.run(700, |_, _| works(20));
+    assert_eq!(pool.changes, []);
+    pool.dealt = Dealt::ByWeight;
+    pool.run(90, |_, _| works(20));
+    assert!(pool.suspects().contains(&"h0 connections".to_owned()), "{:?}", pool.suspects());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    measure::{Crowd, MEASURES, Measure, Subject, Value, new},
+    measure::{Crowd, Dealt, MEASURES, Measure, Subject, Value, new},
     report::{BackendReport, Finding, Rates, Report},
     window::{SLICE, Totals, Window},
 };
@@ -60,6 +60,13 @@ struct Standing {
     doubts: u8,
 }
 
+/// What a judgement changed.
+enum Turn {
+    Same,
+    Began(Finding),
+    Ended,
+}
+
 #[derive(Clone, Debug)]
 struct Track {
     last: Seen,
@@ -84,12 +91,11 @@ impl Watch {
         Arc::clone(&self.report)
     }
 
-    /// Takes the counters of a moment, about one a second. `by_client`: connections are dealt by client, so that one busy client weighs on
-    /// one backend. Returns what changed if it was time to judge.
+    /// Takes the counters of a moment, about one a second. Returns what changed if it was time to judge.
     pub fn observe(
         &mut self,
         now: Instant,
-        by_client: bool,
+        dealt: Dealt,
         seen: impl Iterator<Item = (BackendName, Seen)>,
     ) -> Option<Vec<Change>> {
         let began = *self.began.get_or_insert(now);
@@ -101,9 +107,13 @@ impl Watch {
             for track in self.tracks.values_mut() {
                 track.window.turn(passed);
             }
-            self.judge(now, by_client)
+            self.judge(now, dealt)
         });
-        self.count(now, seen);
+        let alike = |(name, seen): (_, Seen)| match dealt {
+            Dealt::Alike => (name, Seen { weight: seen.weight.min(1), ..seen }),
+            Dealt::ByWeight | Dealt::ByClient => (name, seen),
+        };
+        self.count(now, seen.map(alike));
         changes
     }
 
@@ -135,7 +145,7 @@ impl Watch {
         self.tracks.retain(|name, _| there.contains(name));
     }
 
-    fn judge(&mut self, now: Instant, by_client: bool) -> Vec<Change> {
+    fn judge(&mut self, now: Instant, dealt: Dealt) -> Vec<Change> {
         let mut report = Report::default();
         let mut changes = Vec::new();
         let totals: Vec<Totals> = self.tracks.values().map(|track| track.window.totals()).collect();
@@ -153,14 +163,17 @@ impl Watch {
             }
             let crowd = Crowd::of(&values);
             report.medians[at] = crowd.map(|crowd| crowd.median);
-            let judged = crowd.filter(|_| measure.judged(by_client));
+            let judged = crowd.filter(|_| measure.judged(dealt));
             for ((name, track), value) in self.tracks.iter_mut().zip(values) {
                 let change = track.standings[at].look(measure, value, judged, track.last.weight > 0, now);
-                if let Some(finding) = change {
-                    changes.push(Change { backend: name.clone(), measure, finding });
-                }
+                let finding = match change {
+                    Turn::Same => None,
+                    Turn::Began(finding) => Some(Some(finding)),
+                    Turn::Ended => Some(None),
+                };
+                changes.extend(finding.map(|finding| Change { backend: name.clone(), measure, finding }));
                 if let Some(shown) = report.backends.get_mut(name) {
-                    shown.values[at] = value.map(|v| v.value);
+                    shown.values[at] = value.map(|v| v.number);
                     shown.findings.extend(track.standings[at].finding);
                 }
             }
@@ -171,7 +184,7 @@ impl Watch {
 }
 
 impl Standing {
-    /// One judgement. Returns the finding that is new, or that there is none any more.
+    /// One judgement.
     fn look(
         &mut self,
         measure: Measure,
@@ -179,15 +192,15 @@ impl Standing {
         crowd: Option<Crowd>,
         serves: bool,
         now: Instant,
-    ) -> Option<Option<Finding>> {
+    ) -> Turn {
         if !serves {
             self.doubts = 0;
-            return self.finding.take().map(|_| None);
+            return if self.finding.take().is_some() { Turn::Ended } else { Turn::Same };
         }
         let was = self.finding.is_some();
         let extreme = match (value, crowd) {
             (Some(value), Some(crowd)) if crowd.extreme(measure, value, was) => {
-                Some((value.value, crowd.median))
+                Some((value.number, crowd.median))
             }
             _ => None,
         };
@@ -196,19 +209,20 @@ impl Standing {
         }
         if extreme.is_some() == was {
             self.doubts = 0;
-            return None;
+            return Turn::Same;
         }
         self.doubts += 1;
         match extreme {
             Some((value, median)) if self.doubts >= ENTER => {
-                *self = Self { finding: Some(Finding { measure, value, median, since: now }), doubts: 0 };
-                Some(self.finding)
+                let finding = Finding { measure, value, median, since: now };
+                *self = Self { finding: Some(finding), doubts: 0 };
+                Turn::Began(finding)
             }
             None if self.doubts >= LEAVE => {
                 *self = Self::default();
-                Some(None)
+                Turn::Ended
             }
-            _ => None,
+            _ => Turn::Same,
         }
     }
 }
