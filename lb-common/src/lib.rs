@@ -15,6 +15,7 @@
 //! | [`backend`] | where a frame goes and how |
 //! | [`pin`] | flows that must not follow their slot |
 //! | [`counter`], [`reason`] | what is counted |
+//! | [`probe`] | checks that take the way of clients' packets |
 //! | [`knobs`] | constants that the loader sets once |
 //! | [`decap`] | what the decapsulator of receiving hosts and its loader share |
 //! | [`explain`] | what the dry-run program reports about one frame |
@@ -39,6 +40,7 @@ pub mod knobs;
 pub mod names;
 pub mod net;
 pub mod pin;
+pub mod probe;
 pub mod reason;
 pub mod rules;
 pub mod service;

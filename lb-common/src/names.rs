@@ -13,6 +13,11 @@ pub const PROG_LB_FRAGS: &str = "lb_xdp_frags";
 /// Passes everything; for the other end of a veth.
 pub const PROG_PASS: &str = "lb_pass";
 
+/// Sends a check's packets the way of clients' packets (tc, egress).
+pub const PROG_PROBE_OUT: &str = "lb_probe_out";
+/// Gives the answers their address back (tc, ingress).
+pub const PROG_PROBE_IN: &str = "lb_probe_in";
+
 /// `Array<ServiceBucket4>`: IPv4 services. Written by the daemon through its mapping.
 pub const SERVICES4: &str = "SERVICES4";
 /// `Array<ServiceBucket6>`: IPv6 services.
@@ -87,6 +92,12 @@ pub const IDENTITY: &str = "IDENTITY";
 pub const EXPLAIN: &str = "EXPLAIN";
 /// `Array<u64>` of one: what [`PROG_CLOCK`] read (jiffies).
 pub const CLOCK: &str = "CLOCK";
+/// `Array<Probe>`: where the packets of a check's mark go.
+pub const PROBES: &str = "PROBES";
+/// `Array<ProbeFlow>`: the check behind a local port.
+pub const PROBE_FLOWS: &str = "PROBE_FLOWS";
+/// `PerCpuArray<u64>`: packets of checks, by [`crate::probe::ProbeEvent`].
+pub const PROBE_COUNTERS: &str = "PROBE_COUNT";
 /// The constants of [`crate::knobs::Knobs`], set by the loader.
 pub const KNOBS: &str = "KNOBS";
 

@@ -21,26 +21,30 @@ use lb_common::{
 use crate::{
     forward::Inner,
     maps::{RATES, SETTINGS},
-    rate, track,
+    rate,
+    sink::Sink,
+    track,
 };
 
 const TTL: u8 = 64;
 /// Smallest MTU of IPv6 (RFC 8200, section 5): no message says less.
 const MIN_MTU6: u16 = 1280;
 
-/// Whether one more message may be made in this tick.
+/// Whether one more message may be made in this tick. Asking does not use up what there is.
 #[inline(always)]
-pub fn may() -> Result<(), Reason> {
+pub fn may<S: Sink>() -> Result<(), Reason> {
     let (Some(settings), Some(rate)) = (SETTINGS.get(0), RATES.get_ptr_mut(RATE_ICMP)) else {
         return Err(Reason::BadTable);
     };
-    if rate::within(rate, track::now(), settings.icmp_per_tick) { Ok(()) } else { Err(Reason::IcmpRate) }
+    let (now, limit) = (track::now(), settings.icmp_per_tick);
+    let within = if S::LIVE { rate::within(rate, now, limit) } else { rate::left(rate, now, limit) };
+    if within { Ok(()) } else { Err(Reason::IcmpRate) }
 }
 
 /// Turns the frame into the message that its packet is longer than `mtu`; the reason says what became of that.
 #[inline(always)]
-pub fn too_big(ctx: &XdpContext, inner: Inner, mtu: u16) -> Reason {
-    if let Err(why) = may() {
+pub fn too_big<S: Sink>(ctx: &XdpContext, inner: Inner, mtu: u16) -> Reason {
+    if let Err(why) = may::<S>() {
         return why;
     }
     if tell(ctx.ctx, inner.packed(), u32::from(mtu)) == 0 { Reason::TooBig } else { Reason::NoHeadroom }

@@ -11,12 +11,14 @@ use lb_common::{
         Wire16,
         cursor::Cursor,
         eth::{self, Macs, Tag},
+        ipv4::Ipv4,
+        ipv6::Ipv6,
         parse::Tags,
     },
     reason::Reason,
 };
 
-use crate::{answer, maps::BACKENDS, tunnel};
+use crate::{answer, maps::BACKENDS, sink::Sink, tunnel};
 
 /// What happens to the frame's VLAN tag.
 #[repr(u32)]
@@ -94,18 +96,21 @@ pub fn plan(tags: &Tags<'_>, to: &Backend) -> Result<Plan, Reason> {
 /// Refuses a packet that the way to its backend does not take, before anything of it is changed; the sender is told if it wants to be. Only for
 /// ways that may be too narrow. `room` is what the frame has from its IP header on, in bytes.
 #[inline(always)]
-pub fn fits(ctx: &XdpContext, to: &Backend, inner: Inner, room: u64) -> Result<(), Reason> {
-    if u64::from(inner.len) > room {
+pub fn fits<S: Sink>(ctx: &XdpContext, to: &Backend, inner: Inner, room: u64) -> Result<(), Reason> {
+    let header = if inner.six { size_of::<Ipv6>() } else { size_of::<Ipv4>() } as u16;
+    if u64::from(inner.len) > room || inner.len < header {
         return Err(Reason::BadLength);
     }
-    let takes = to.mtu.saturating_sub(to.overhead());
-    if to.mtu == 0 || inner.len <= takes {
+    // An unknown MTU is no limit but that of the outer header's own length.
+    let mtu = if to.mtu == 0 { u16::MAX } else { to.mtu };
+    let takes = mtu.saturating_sub(to.overhead());
+    if inner.len <= takes {
         return Ok(());
     }
     if !inner.tell {
         return Err(Reason::TooBigSilent);
     }
-    Err(answer::too_big(ctx, inner, takes))
+    Err(answer::too_big::<S>(ctx, inner, takes))
 }
 
 /// Rewrites and sends: back out of the interface it came in by, or out of the backend's.

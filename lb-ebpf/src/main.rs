@@ -12,6 +12,7 @@ mod knobs;
 mod maps;
 mod pins;
 mod pipeline;
+mod probe;
 mod rate;
 mod service;
 mod shape;
@@ -27,8 +28,8 @@ use aya_ebpf::{
         xdp_md,
     },
     helpers::{bpf_jiffies64, bpf_xdp_get_buff_len},
-    macros::xdp,
-    programs::XdpContext,
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
 };
 use lb_common::reason::{Reason, Verdict};
 
@@ -153,6 +154,18 @@ pub fn lb_clock(_ctx: XdpContext) -> u32 {
 #[xdp]
 pub fn lb_pass(_ctx: XdpContext) -> u32 {
     XDP_PASS
+}
+
+/// Sends a check's packets the way of clients' packets; leaves all others alone. Attached to the egress of interfaces (tc).
+#[classifier]
+pub fn lb_probe_out(ctx: TcContext) -> i32 {
+    probe::out(&ctx)
+}
+
+/// Gives the answers the address that the check asked; leaves all other packets alone. Attached to the ingress of interfaces (tc).
+#[classifier]
+pub fn lb_probe_in(ctx: TcContext) -> i32 {
+    probe::back(&ctx)
 }
 
 /// Nothing here can panic; if something could, the verifier would refuse the endless loop.

@@ -13,6 +13,7 @@ use lb_common::{
     explain::Explain,
     frame::Facts,
     pin::PinBucket,
+    probe::{self, Probe, ProbeEvent, ProbeFlow},
     reason::Reason,
     rules::Rules,
     service::{ServiceBucket4, ServiceBucket6},
@@ -134,3 +135,15 @@ pub static EXPLAIN: Array<Explain, 1, MAPPED> = Array::new();
 /// The kernel's clock. Program writes.
 #[btf_map]
 pub static CLOCK: Array<u64, 1, MAPPED> = Array::new();
+
+// Checks on the way of clients' packets: not pinned, as they end with the daemon's sockets.
+
+/// Where the packets of a mark go. Daemon writes; a full table is refused by the daemon.
+#[btf_map]
+pub static PROBES: Array<Probe, { probe::PROBES as usize }, MAPPED> = Array::new();
+/// The check behind a local port. Program writes, daemon clears.
+#[btf_map]
+pub static PROBE_FLOWS: Array<ProbeFlow, { probe::FLOWS as usize }, MAPPED> = Array::new();
+/// Packets of checks, per event. Program writes.
+#[btf_map]
+pub static PROBE_COUNT: PerCpuArray<u64, { ProbeEvent::ALL.len() }> = PerCpuArray::new();

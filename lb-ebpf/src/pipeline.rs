@@ -95,7 +95,8 @@ impl Ip for Ipv4 {
     }
     #[inline(always)]
     fn tell(&self) -> bool {
-        self.dont_fragment()
+        // RFC 1122, section 3.2.2: no error about any but a first fragment.
+        self.dont_fragment() && self.is_first()
     }
 }
 
@@ -228,9 +229,13 @@ fn write_down(frame: &mut Frame<'_>, packet: Packet, transport: Transport) -> Re
 
 /// What must hold before anything is written.
 #[inline(always)]
-pub fn ready<I: Ip>(frame: &Frame<'_>, to: &Backend, ip: &I) -> Result<Plan, Reason> {
+pub fn ready<S: Sink>(
+    frame: &Frame<'_>,
+    to: &Backend,
+    inner: impl FnOnce() -> Inner,
+) -> Result<Plan, Reason> {
     if to.flags != VALID {
-        forward::fits(frame.ctx, to, frame.inner(ip), frame.len.wrapping_sub(u64::from(frame.l3())))?;
+        forward::fits::<S>(frame.ctx, to, inner(), frame.len.wrapping_sub(u64::from(frame.l3())))?;
         if to.flags & TUNNEL != 0 {
             // The frame's tags go with its Ethernet header.
             return Ok(Plan::Keep);
@@ -239,7 +244,7 @@ pub fn ready<I: Ip>(frame: &Frame<'_>, to: &Backend, ip: &I) -> Result<Plan, Rea
     forward::plan(&frame.tags, to)
 }
 
-/// Counts and sends.
+/// Sends, and counts what was sent.
 #[inline(always)]
 pub fn send<S: Sink, I: Ip>(
     frame: Frame<'_>,
@@ -253,14 +258,15 @@ pub fn send<S: Sink, I: Ip>(
         return Err(Reason::TtlExpired);
     }
     let to = forward::egress(backend)?;
-    let plan = ready(&frame, to, ip)?;
+    let plan = ready::<S>(&frame, to, || frame.inner(ip))?;
     ip.take_hop();
+    let sent = match forward::wrap(frame.ctx, (backend, to), hash, || frame.inner(ip)) {
+        Some(sent) => sent?,
+        None => forward::send(frame.ctx, frame.macs, to, plan)?,
+    };
     if S::LIVE {
         count::forwarded(service, backend, frame.len, flags);
     }
     sink.note(|e| e.flags |= FORWARDED);
-    if let Some(sent) = forward::wrap(frame.ctx, (backend, to), hash, || frame.inner(ip)) {
-        return sent;
-    }
-    forward::send(frame.ctx, frame.macs, to, plan)
+    Ok(sent)
 }

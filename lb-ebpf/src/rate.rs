@@ -24,3 +24,12 @@ pub fn within(rate: *mut Rate, tick: u16, limit: u64) -> bool {
     let before = unsafe { atomic::fetch_add(word, 1) };
     before & 0xffff_ffff < limit
 }
+
+/// Whether one more would be, without counting it.
+#[inline(always)]
+pub fn left(rate: *mut Rate, tick: u16, limit: u64) -> bool {
+    // SAFETY: as above.
+    let seen = unsafe { rate.cast::<u64>().read_volatile() };
+    let number = if (seen >> 32) as u16 == tick { seen & 0xffff_ffff } else { 0 };
+    number < limit
+}

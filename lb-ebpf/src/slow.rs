@@ -22,7 +22,7 @@ use lb_common::{
 
 use crate::{
     answer, count, forward, knobs,
-    maps::{FACTS, FRAGMENTS},
+    maps::{FACTS, FRAGMENTS, SETTINGS},
     pins::{Life, find, insert},
     pipeline::{self, Frame, Packet},
     shape::{self, Address, V4, V6},
@@ -193,24 +193,27 @@ fn v4<S: Sink>(mut frame: Frame<'_>, sink: &mut S, ip: &mut Ipv4, place: Place) 
         4 << 32 | u64::from(place.proto),
     );
     if place.part == 2 {
-        return later(frame, sink, ours, of_packet, ip);
+        return later(frame, sink, (ours, place.proto), of_packet, ip);
     }
     match place.proto {
         TCP | UDP => {
             let transport = parse::transport(&mut frame.cursor, place.proto)?;
-            let service =
-                shape::find(ours, transport.dport(), transport.proto).map_err(|why| unserved(why, place))?;
+            let service = match shape::find(ours, transport.dport(), transport.proto) {
+                Ok(service) => service,
+                Err(why) => return Err(unserved::<S>(why, place, ours, of_packet)),
+            };
             let hash = knobs::key().v4(src, dst, transport.ports, transport.proto);
             let packet = Packet { service, hash, src: [u64::from(src), 0], six: false, quoted: false };
             let (backend, flags) = pipeline::owner(&mut frame, sink, packet, transport)?;
-            if place.part == 1 {
-                teach::<S>(of_packet, backend);
+            if S::LIVE && place.part == 1 {
+                teach(of_packet, u32::from(backend));
             }
             pipeline::send(frame, sink, (service.service, backend), hash, flags, ip)
         }
         ICMP if place.part == 0 && shape::is_vip(ours) => icmp4(frame, sink, ip),
         SCTP if shape::is_vip(ours) => Err(Reason::Sctp),
-        _ => Err(unserved(Reason::NotTcpUdp, place)),
+        _ if place.part == 0 => Err(Reason::NotTcpUdp),
+        _ => Err(Reason::Fragment),
     }
 }
 
@@ -218,43 +221,72 @@ fn v4<S: Sink>(mut frame: Frame<'_>, sink: &mut S, ip: &mut Ipv4, place: Place) 
 fn v6<S: Sink>(mut frame: Frame<'_>, sink: &mut S, ip: &mut Ipv6, place: Place) -> Result<u32, Reason> {
     let (src, dst) = (halves(&ip.src), halves(&ip.dst));
     let ours = V6(dst);
-    let of_packet = knobs::key().v6(src, dst, packet_id() as u32, place.proto | 0x80);
+    // RFC 8200, section 4.5: the protocol is no part of it, as only the first fragment has the headers behind the fragment header.
+    let of_packet = knobs::key().v6(src, dst, packet_id() as u32, 0x80);
     if place.part == 2 {
-        return later(frame, sink, ours, of_packet, ip);
+        return later(frame, sink, (ours, place.proto), of_packet, ip);
     }
     match place.proto {
         TCP | UDP => {
             let transport = parse::transport(&mut frame.cursor, place.proto)?;
-            let service =
-                shape::find(ours, transport.dport(), transport.proto).map_err(|why| unserved(why, place))?;
+            let service = match shape::find(ours, transport.dport(), transport.proto) {
+                Ok(service) => service,
+                Err(why) => return Err(unserved::<S>(why, place, ours, of_packet)),
+            };
             let hash = knobs::key().v6(src, dst, transport.ports, transport.proto);
             let packet = Packet { service, hash, src, six: true, quoted: false };
             let (backend, flags) = pipeline::owner(&mut frame, sink, packet, transport)?;
-            if place.part == 1 {
-                teach::<S>(of_packet, backend);
+            if S::LIVE && place.part == 1 {
+                teach(of_packet, u32::from(backend));
             }
             pipeline::send(frame, sink, (service.service, backend), hash, flags, ip)
         }
         ICMPV6 if place.part == 0 && shape::is_vip(ours) => icmp6(frame, sink, ip),
         SCTP if shape::is_vip(ours) => Err(Reason::Sctp),
-        _ => Err(unserved(Reason::NotTcpUdp, place)),
+        _ if place.part == 0 => Err(Reason::NotTcpUdp),
+        _ => Err(Reason::Fragment),
     }
 }
 
-/// A fragment that is nobody's is told apart from a packet that is nobody's.
+/// A fragment that is nobody's is told apart from a packet that is nobody's. The other fragments of a packet to one of our addresses must
+/// pass as this one does.
 #[inline(always)]
-fn unserved(why: Reason, place: Place) -> Reason {
-    if place.part == 0 { why } else { Reason::Fragment }
+fn unserved<S: Sink>(why: Reason, place: Place, ours: impl Address, of_packet: u64) -> Reason {
+    if place.part == 0 {
+        return why;
+    }
+    if S::LIVE && shape::is_vip(ours) {
+        teach(of_packet, NOBODY);
+    }
+    Reason::Fragment
 }
 
-/// Notes where the other fragments of a packet go.
-#[inline(always)]
-fn teach<S: Sink>(hash: u64, backend: u16) {
-    if S::LIVE
-        && let Some(bucket) = FRAGMENTS.get_ptr_mut(pin::bucket(hash) & knobs::fragments_mask())
-    {
-        let now = track::now();
-        insert::<true>(bucket, Pin::new(pin::tag(hash), now, backend), Life::aged(now, FRAGMENT_TICKS));
+/// In the place of a backend: the packet is not for a service.
+const NOBODY: u32 = 0;
+/// In the place of a backend: the packet's first fragment was not seen.
+const UNSEEN: u32 = u32::MAX;
+
+/// Notes where the other fragments of a packet go. A global function (see `main::live_slow`).
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn teach(hash: u64, backend: u32) -> u32 {
+    let Some(bucket) = FRAGMENTS.get_ptr_mut(pin::bucket(hash) & knobs::fragments_mask()) else { return 1 };
+    let now = track::now();
+    let pin = Pin::new(pin::tag(hash), now, backend as u16);
+    insert::<true>(bucket, pin, Life::aged(now, FRAGMENT_TICKS));
+    0
+}
+
+/// Where the first fragment of a packet went: a backend, [`NOBODY`] or [`UNSEEN`]. A global function.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn taught(hash: u64) -> u32 {
+    let Some(bucket) = FRAGMENTS.get_ptr_mut(pin::bucket(hash) & knobs::fragments_mask()) else {
+        return UNSEEN;
+    };
+    match find(bucket, pin::tag(hash), Life::aged(track::now(), FRAGMENT_TICKS)) {
+        Some((_, pin)) => u32::from(pin.backend()),
+        None => UNSEEN,
     }
 }
 
@@ -263,20 +295,21 @@ fn teach<S: Sink>(hash: u64, backend: u16) {
 fn later<S: Sink>(
     frame: Frame<'_>,
     sink: &mut S,
-    ours: impl Address,
+    (ours, proto): (impl Address, u8),
     hash: u64,
     ip: &mut impl pipeline::Ip,
 ) -> Result<u32, Reason> {
-    let bucket =
-        FRAGMENTS.get_ptr_mut(pin::bucket(hash) & knobs::fragments_mask()).ok_or(Reason::BadTable)?;
-    let Some((_, pin)) = find(bucket, pin::tag(hash), Life::aged(track::now(), FRAGMENT_TICKS)) else {
-        return Err(if shape::is_vip(ours) { Reason::FragmentUnknown } else { Reason::Fragment });
+    let backend = match taught(hash) {
+        // What we would not forward whole, like ICMP, passes in parts too.
+        UNSEEN if matches!(proto, TCP | UDP) && shape::is_vip(ours) => return Err(Reason::FragmentUnknown),
+        UNSEEN | NOBODY => return Err(Reason::Fragment),
+        backend => backend as u16,
     };
     sink.note(|e| {
         e.flags |= FOLLOWS;
-        (e.hash, e.backend) = (hash, pin.backend());
+        (e.hash, e.backend) = (hash, backend);
     });
-    deliver(frame, sink, PinEvent::FragmentFollowed, pin.backend(), hash, ip)
+    deliver(frame, sink, PinEvent::FragmentFollowed, backend, hash, ip)
 }
 
 /// Sends what belongs to a backend but is no packet of a service's.
@@ -289,29 +322,32 @@ fn deliver<S: Sink>(
     hash: u64,
     ip: &mut impl pipeline::Ip,
 ) -> Result<u32, Reason> {
+    if ip.hops() <= 1 {
+        return Err(Reason::TtlExpired);
+    }
     let to = forward::egress(backend)?;
-    let plan = pipeline::ready(&frame, to, ip)?;
-    let inner = frame.inner(ip);
+    let mut inner = frame.inner(ip);
+    // RFC 1122, section 3.2.2, and RFC 4443, section 2.4: no error about an error.
+    inner.tell &= event as u32 != PinEvent::IcmpDelivered as u32;
+    let plan = pipeline::ready::<S>(&frame, to, || inner)?;
     ip.take_hop();
+    let sent = match forward::wrap(frame.ctx, (backend, to), hash, || inner) {
+        Some(sent) => sent?,
+        None => forward::send(frame.ctx, frame.macs, to, plan)?,
+    };
     if S::LIVE {
         count::pin(event);
         count::followed(backend, frame.len);
     }
     sink.note(|e| e.flags |= FORWARDED);
-    if let Some(sent) = forward::wrap(frame.ctx, (backend, to), hash, || inner) {
-        return sent;
-    }
-    forward::send(frame.ctx, frame.macs, to, plan)
+    Ok(sent)
 }
 
 #[inline(always)]
 fn icmp4<S: Sink>(mut frame: Frame<'_>, sink: &mut S, ip: &mut Ipv4) -> Result<u32, Reason> {
     let message = frame.cursor.take::<Icmp>()?;
     if message.kind == icmp::ECHO4 {
-        // Asking must not use up what there is.
-        if S::LIVE {
-            answer::may()?;
-        }
+        answer::may::<S>()?;
         message.kind = icmp::REPLY4;
         // RFC 1624: the first word falls by 0x0800, so the checksum rises by it.
         message.csum = raised(message.csum, 0x0800);
@@ -341,9 +377,7 @@ fn icmp4<S: Sink>(mut frame: Frame<'_>, sink: &mut S, ip: &mut Ipv4) -> Result<u
 fn icmp6<S: Sink>(mut frame: Frame<'_>, sink: &mut S, ip: &mut Ipv6) -> Result<u32, Reason> {
     let message = frame.cursor.take::<Icmp>()?;
     if message.kind == icmp::ECHO6 {
-        if S::LIVE {
-            answer::may()?;
-        }
+        answer::may::<S>()?;
         message.kind = icmp::REPLY6;
         // The addresses change places, which a sum does not notice; the first word rises by 0x0100.
         message.csum = raised(message.csum, 0xfeff);
@@ -407,6 +441,11 @@ fn raised(csum: [u8; 2], by: u16) -> [u8; 2] {
 
 /// Whether a reason to give up has a second answer.
 #[inline(always)]
-pub const fn helps(why: Reason) -> bool {
-    matches!(why, Reason::NotService | Reason::NotTcpUdp | Reason::Fragment)
+pub fn helps(why: Reason) -> bool {
+    match why {
+        // Only a service of another shape could claim it; most sites have none.
+        Reason::NotService => SETTINGS.get(0).is_some_and(|s| s.prefixes4 | s.prefixes6 != 0),
+        Reason::NotTcpUdp | Reason::Fragment => true,
+        _ => false,
+    }
 }

@@ -125,8 +125,9 @@ fn decide<S: Sink>(sink: &mut S, hash: u64, service: u64) -> Result<Option<u16>,
     let facts = unsafe { &mut *place };
     let opens = facts.flags & (SYN | ACK) == SYN;
     facts.slot_hash = hash;
-    facts.remember = FLOW | if opens { NEW } else { 0 };
     if service.flags & SPECIAL == 0 {
+        let flow = if lb_common::flow::sampled(hash) { FLOW } else { 0 };
+        facts.remember = flow | if opens { NEW } else { 0 };
         return Ok(None);
     }
     let rules = RULES.get(u32::from(service.service)).ok_or(Reason::BadTable)?;

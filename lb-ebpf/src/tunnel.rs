@@ -53,6 +53,12 @@ fn write(mut cursor: Cursor<'_>, to: &Backend, hash: u64, inner: Inner) -> Resul
         *cursor.take::<[u8; 2]>()? = eth::VLAN.to_le_bytes();
         *cursor.take::<[u8; 2]>()? = to.vlan;
     }
+    outer(cursor, to, hash, inner)
+}
+
+/// Writes everything between the addresses (and tag) and the packet inside.
+#[inline(always)]
+pub fn outer(mut cursor: Cursor<'_>, to: &Backend, hash: u64, inner: Inner) -> Result<(), Reason> {
     let gue = to.is_gue();
     let next = if gue {
         UDP

@@ -7,15 +7,18 @@
 //! | [`moment`] | one look at all of them |
 //! | [`view`] | a moment → JSON (pure) |
 //! | [`control`] | what the server asks the daemon to do |
-//! | [`reads`], [`writes`] | routes; only the socket has the second |
+//! | [`reads`], [`lookups`] | routes that change nothing |
+//! | [`writes`], [`captures`] | routes that only the socket has |
 //! | [`socket`] | the unix socket: made without a moment of wrong permissions |
 //! | [`peer`] | who is on the other end, and whether they may write |
 //! | [`serve`] | connections: bounded in number, time and size |
 //! | [`client`] | `lbctl`'s end |
 
+pub mod captures;
 pub mod client;
 pub mod control;
 pub mod error;
+pub mod lookups;
 pub mod moment;
 pub mod peer;
 pub mod reads;

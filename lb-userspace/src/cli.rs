@@ -8,6 +8,7 @@ pub mod exit;
 pub mod ipvs;
 pub mod list;
 pub mod output;
+pub mod pcap;
 pub mod route;
 pub mod show;
 pub mod shutdown;
@@ -75,7 +76,7 @@ pub enum Verb {
     #[command(subcommand)]
     Check(check::Verb),
     /// Where the live program sends a packet, and why
-    Where(route::Args),
+    Where(Box<route::args::Args>),
     /// Packets that were not forwarded, by reason
     Drops(drops::Args),
     /// The configuration file

@@ -6,6 +6,7 @@
 
 mod args;
 mod control;
+mod production;
 mod run;
 mod telemetry;
 

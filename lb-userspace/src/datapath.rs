@@ -3,12 +3,15 @@
 //! [`Desired`] is the whole wanted state, handed over as a level: the data plane makes the kernel's tables equal to the latest one.
 
 mod attach;
+pub mod capture;
 pub mod clock;
 mod counters;
 pub mod digest;
 mod driver;
 pub mod engine;
 mod frame;
+pub mod hex;
+pub mod inspect;
 pub mod kernel_check;
 mod keyed;
 mod live;
@@ -16,6 +19,8 @@ pub mod maglev;
 pub mod mapped;
 pub mod object;
 pub mod preview;
+pub mod probe;
+pub mod question;
 pub mod region;
 mod rendezvous;
 pub mod schedule;
@@ -24,6 +29,12 @@ pub(crate) mod unlink;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
+use self::probe::DesiredProbe;
+pub use self::{
+    frame::{Impossible, LONGEST as LONGEST_FRAME},
+    inspect::Inspect,
+    question::{Probe, Route},
+};
 use crate::model::{
     BackendId, BackendName, Disposition, Endpoint, Method, NextHop, PoolName, Rules, ServiceName, Tunnel,
     UdpClass, Weight,
@@ -31,6 +42,9 @@ use crate::model::{
 
 /// Version of the kernel tables' layout: a daemon of the same version adopts what it finds.
 pub const ABI: u32 = lb_common::ABI_VERSION;
+
+/// Flows of which one is tracked where a service does not track all.
+pub const SAMPLE: u32 = lb_common::flow::SAMPLE as u32;
 
 /// The whole wanted state of the data plane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,6 +59,8 @@ pub struct Desired {
     pub tunnel: Tunnel,
     /// ICMP answers a second that the program may make; 0: none.
     pub icmp_rate: u32,
+    /// Ways that checks take, with the next hop as it is.
+    pub probes: BTreeMap<DesiredProbe, Option<NextHop>>,
 }
 
 /// A service as the data plane needs it.
@@ -105,8 +121,27 @@ pub struct Status {
     pub attachments: Vec<Attachment>,
     /// Table entries that differed from what was written and were repaired, since the start.
     pub drift_repaired: u64,
+    /// Flows pinned while their slots change hands.
+    pub pins: Fill,
+    /// Flows tracked one by one, and those of the sample.
+    pub flows: Fill,
+    /// So many flows are pinned that nothing new is: new connections of slots in transition stay with the slot's earlier owner.
+    pub frozen: bool,
+    /// Counts up with each reading of the counters in [`BackendStatus::count`], about once a second.
+    pub sample: u64,
     /// The last thing that could not be written, for people.
     pub problem: Option<String>,
+    /// Why checks do not take the way of clients' packets, or some do not, though they should.
+    pub check_path_problem: Option<String>,
+}
+
+/// How full a table is, as of the latest sweep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Fill {
+    /// Entries in use.
+    pub used: u64,
+    /// Entries there.
+    pub limit: u64,
 }
 
 /// A pool's table.
@@ -133,6 +168,8 @@ pub struct BackendStatus {
     pub pins: u32,
     /// Its connections.
     pub connections: Connections,
+    /// Its counters, as of the latest reading.
+    pub count: Count,
     /// Seconds since the last packet went to it, at a resolution of a second; `None` before the first.
     pub quiet_for: Option<u64>,
 }
@@ -178,6 +215,18 @@ pub struct Count {
     pub retransmits: u64,
 }
 
+impl std::ops::AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        let Self { packets, bytes, syns, closes, resets, retransmits } = other;
+        self.packets += packets;
+        self.bytes += bytes;
+        self.syns += syns;
+        self.closes += closes;
+        self.resets += resets;
+        self.retransmits += retransmits;
+    }
+}
+
 /// All counters of one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counters {
@@ -185,10 +234,12 @@ pub struct Counters {
     pub services: BTreeMap<ServiceName, Count>,
     /// Per backend.
     pub backends: Vec<(BackendId, Count)>,
-    /// Packets per reason's label, with its verdict (`pass` or `drop`) and its sentence.
+    /// Packets per reason's label, with its verdict (`pass`, `drop` or `answer`) and its sentence.
     pub reasons: Vec<ReasonCount>,
     /// Events in slots in transition, by label.
     pub pins: Vec<(&'static str, u64)>,
+    /// Packets of checks on the way of clients' packets, by label.
+    pub probes: Vec<(&'static str, u64)>,
 }
 
 /// Packets that left the walk early for one reason.
@@ -196,7 +247,7 @@ pub struct Counters {
 pub struct ReasonCount {
     /// Metric label.
     pub reason: &'static str,
-    /// `pass` or `drop`.
+    /// `pass`, `drop` or `answer`.
     pub verdict: &'static str,
     /// One sentence.
     pub describe: &'static str,
@@ -204,51 +255,11 @@ pub struct ReasonCount {
     pub packets: u64,
 }
 
-/// A packet somebody asks about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Probe {
-    /// Source address and port.
-    pub src: std::net::SocketAddr,
-    /// Destination address and port.
-    pub dst: std::net::SocketAddr,
-    /// TCP or UDP.
-    pub protocol: crate::model::Protocol,
-    /// TCP: a connection's first packet (SYN) instead of a later one.
-    pub first: bool,
-}
-
-/// Where the live program sends a [`Probe`] and why.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Route {
-    /// `forward`, `pass` or `drop`.
-    pub verdict: String,
-    /// Label and sentence of the reason, unless forwarded.
-    pub reason: Option<(String, String)>,
-    /// The service it belongs to.
-    pub service: Option<String>,
-    /// Its pool.
-    pub pool: Option<String>,
-    /// The flow's slot in the pool's table, and the table's size.
-    pub slot: Option<(u32, u32)>,
-    /// The slot's owner for new connections.
-    pub cur: Option<String>,
-    /// The slot's owner when it was last stable, while it is in transition.
-    pub base: Option<String>,
-    /// `slot` (stable), `pin`, `base` or `cur` (in transition): what decided.
-    pub decided_by: Option<String>,
-    /// The backend that gets it.
-    pub backend: Option<String>,
-    /// Its address.
-    pub address: Option<IpAddr>,
-    /// MAC address and interface it leaves by.
-    pub via: Option<String>,
-}
-
 /// What the rest of the daemon asks of the data plane at any time, from any thread. Reads never wait for a rebuild.
-pub trait Reader: Send + Sync + std::fmt::Debug {
+pub trait Reader: Inspect {
     /// All counters, read from the per-CPU maps now.
     fn counters(&self) -> Result<Counters, Error>;
-    /// Runs the live program's dry-run twin on a frame of this flow.
+    /// Runs the live program's dry-run twin on a frame.
     fn route(&self, probe: &Probe) -> Result<Route, Error>;
     /// The latest status.
     fn status(&self) -> Arc<Status>;
@@ -257,6 +268,9 @@ pub trait Reader: Send + Sync + std::fmt::Debug {
 /// What can go wrong with the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A packet that cannot be.
+    #[error(transparent)]
+    Probe(frame::Impossible),
     /// A step of loading, attaching, reading or writing failed: the step and its object, what to do about it where that is known, and
     /// all that aya and the kernel said.
     #[error("{0}")]

@@ -12,6 +12,7 @@
 //! | `deadline` | one time limit over all stages of a check |
 //! | `probe` | the seam between prober and network; picks the probe by kind |
 //! | `tcp`, `idle`, `http`, `tls` | one kind of probe each |
+//! | `production` | the way of clients' packets: `via = "vip"` |
 //! | `prober` | the task of one target |
 //! | `board` | latest status of each target |
 //! | `checker` | starts and stops probers |
@@ -26,6 +27,7 @@ mod hysteresis;
 mod idle;
 mod probe;
 mod prober;
+mod production;
 mod schedule;
 mod tcp;
 mod tls;
@@ -37,6 +39,7 @@ pub use board::{Board, CheckStatus};
 pub use checker::{Checker, MAX_IN_FLIGHT};
 pub use error::{ProbeError, Stage};
 pub use probe::{CheckResult, Pass, Passed};
+pub use production::{Fate, ProductionPath, Ready, Way};
 
 use crate::model::CheckTarget;
 

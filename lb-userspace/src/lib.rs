@@ -6,6 +6,7 @@
 //! | [`config`] | file → model, all problems at once |
 //! | [`health`] | checks → `HealthEvent` |
 //! | [`neighbour`] | the kernel's routes and neighbours → `NeighbourEvent` |
+//! | [`outliers`] | counters → backends that stand out from their pool. Pure |
 //! | [`datapath`] | model → kernel tables. Only here aya and `lb_common` are named |
 //! | [`coordinator`] | the one owner of the state: `apply(event, now) -> effects` |
 //! | [`api`] | JSON types, server on the unix socket, client |
@@ -25,3 +26,4 @@ pub mod health;
 pub mod metrics;
 pub mod model;
 pub mod neighbour;
+pub mod outliers;

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`names`] | every metric's name, type, labels and help, once; `docs/metrics.md` comes from it |
 //! | [`collect`] | a moment → samples (pure) |
+//! | `connections`, `outliers` | parts of it |
 //! | [`process`] | the daemon's own memory, CPU time and files |
 //! | [`compat`] | PyBal's metric names, optional |
 //! | [`scrape`] | one collection a second, away from the runtime |
@@ -16,8 +17,10 @@
 
 pub mod collect;
 pub mod compat;
+mod connections;
 pub mod http;
 pub mod names;
+mod outliers;
 pub mod page;
 pub mod process;
 pub mod pybal;

@@ -11,7 +11,7 @@ pub mod rules;
 pub mod service;
 
 pub use backend::{Backend, BackendId, Disposition, GUE_PORT, Method, Pooled, Weight};
-pub use check::{CheckKind, CheckSpec, CheckTarget, Via};
+pub use check::{CheckKind, CheckSpec, CheckTarget, Production, Via};
 pub use endpoint::{Endpoint, Net, Ports, Vip};
 pub use global::{Global, Limits, Tunnel, XdpMode};
 pub use name::{BackendName, PoolName, ServiceName};

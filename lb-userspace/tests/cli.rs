@@ -75,7 +75,14 @@ impl Daemon {
 fn status_puts_problems_first() {
     let out = daemon().ok(&["status"]);
     assert!(out.starts_with("lbd 0.1.0  up "), "{out}");
-    assert!(out.contains("eth0  native mode, driver ixgbe"), "{out}");
+    assert!(out.contains("eth0  native mode, driver ixgbe\n"), "{out}");
+    assert!(out.contains("  flows tracked 20 of 1048576, pinned 65 of 1048576\n"), "{out}");
+    assert!(
+        out.contains(
+            "WARNING  pool text_80: stands out: cp1005 98 % of its connection attempts come to nothing"
+        ),
+        "{out}"
+    );
     let at = |text: &str| out.find(text).unwrap_or_else(|| panic!("{text} is not in\n{out}"));
     assert!(at("CRITICAL  pool dns_53_udp: failing but kept in") < at("WARNING  pool text_80: down: cp1003"));
     assert!(at("dns_53_udp  ") < at("text_80  "), "the pool with a held backend comes first");
@@ -93,37 +100,44 @@ fn list_shows_every_backend_under_its_service() {
     );
     assert_eq!(
         lines[1].split_whitespace().collect::<Vec<_>>().join(" "),
-        "-> BACKEND ADDRESS POOLED STATE WEIGHT SHARE CHECK SINCE NOTE"
+        "-> BACKEND ADDRESS POOLED STATE WEIGHT SHARE ACTIVE INACT CHECK SINCE NOTE"
     );
     let row = |name: &str| {
         let line = out.lines().find(|line| line.contains(name)).unwrap();
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    assert!(row("cp1001").starts_with("-> cp1001 10.64.0.1 yes serving 100 50.0% tcp ok in 4.0ms "));
-    assert!(row("cp1002").contains("no draining 100 0.0% tcp ok"), "{out}");
+    assert!(
+        row("cp1001").starts_with("-> cp1001 10.64.0.1 yes serving 100 50.0% ~640 ~128 tcp ok in 4.0ms ")
+    );
+    assert!(row("cp1002").contains("no draining 100 0.0% ~64 ~0 tcp ok"), "{out}");
     assert!(row("cp1002").contains("draining 1.8%, quiet for 3s; pooled=no by alice"), "{out}");
-    assert!(row("cp1003").contains("down 100 0.0% tcp: connection refused"), "{out}");
+    assert!(row("cp1003").contains("down 100 0.0% ~0 ~0 tcp: connection refused"), "{out}");
+    assert!(row("d1 ").contains(" 7 41 tcp ok"), "{out}");
+    assert!(
+        row("cp1005")
+            .contains("stands out: 98 % of its connection attempts come to nothing (pool's median 1 %)")
+    );
     assert!(row("old1").contains("gone from the configuration, 4 slot(s) still drain"));
 }
 
 #[test]
-fn list_ipvs_has_ipvsadms_shape_and_invents_no_number() {
+fn list_ipvs_has_ipvsadms_shape_and_marks_estimates() {
     let out = daemon().ok(&["list", "--ipvs"]);
     let expected = "\
 IP Virtual Server version 0.1.0 (lbd, slots=66558)
 Prot LocalAddress:Port Scheduler Flags
   -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
 UDP  203.0.113.53:53 mh
-  -> 10.64.0.11:53                Route   100    -          -         \n\
-\x20 -> 10.64.0.12:53                Route   100    -          -         
+  -> 10.64.0.11:53                Route   100    7          41        \n\
+\x20 -> 10.64.0.12:53                Route   100    0          0         
 TCP  203.0.113.10:80 mh
-  -> 10.64.0.1:80                 Route   100    -          -         
-  -> 10.64.0.2:80                 Route   0      -          -         
-  -> 10.64.0.5:80                 Route   100    -          -         
+  -> 10.64.0.1:80                 Route   100    ~640       ~128      
+  -> 10.64.0.2:80                 Route   0      ~64        ~0        
+  -> 10.64.0.5:80                 Route   100    ~576       ~64       
 TCP  [2001:db8::10]:80 mh
-  -> 10.64.0.1:80                 Route   100    -          -         
-  -> 10.64.0.2:80                 Route   0      -          -         
-  -> 10.64.0.5:80                 Route   100    -          -         
+  -> 10.64.0.1:80                 Route   100    ~640       ~128      
+  -> 10.64.0.2:80                 Route   0      ~64        ~0        
+  -> 10.64.0.5:80                 Route   100    ~576       ~64       
 ";
     assert_eq!(out, expected);
 }
@@ -136,12 +150,12 @@ fn list_has_wide_columns_and_rates_when_asked() {
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     };
     let wide = daemon.ok(&["list", "-o", "wide", "--pool", "text_80"]);
-    assert!(
-        row(&wide).starts_with("-> cp1001 10.64.0.1 yes serving 100 50.0% 600 60 0 40 0s 02:00:00:00:00:01")
-    );
+    assert!(row(&wide).starts_with(
+        "-> cp1001 10.64.0.1 yes serving 100 50.0% ~640 ~128 ~12 11 0.2 600 60 0 40 0s 02:00:00:00:00:01"
+    ));
     assert!(!wide.contains("dns"));
     let rate = daemon.ok(&["list", "--rate"]);
-    assert!(rate.contains("CONN/S  PKT/S") && row(&rate).contains(" 50.0% 0 0 tcp ok"), "{rate}");
+    assert!(rate.contains("CONN/S  PKT/S") && row(&rate).contains(" 50.0% ~640 ~128 0 0 tcp ok"), "{rate}");
     assert!(daemon.fails(4, &["list", "--pool", "nope"]).contains("no pool nope"));
     daemon.fails(2, &["list", "--ipvs", "-o", "json"]);
 }
@@ -173,6 +187,15 @@ fn json_is_the_apis_answer() {
 fn show_takes_names_of_all_kinds_and_lvs_words() {
     let daemon = daemon();
     assert!(daemon.ok(&["show", "real", "cp1002"]).contains("state          draining since"));
+    let shown = daemon.ok(&["show", "cp1005"]);
+    for text in [
+        "connections    ~576 active, ~64 inactive (estimated from one flow in 64)",
+        "per second     ~12 new connections; 12 SYN, ~0.5 of them repeated, 11 FIN, 0.2 RST (over 1m)",
+        "stands out     98 % of its connection attempts come to nothing (pool's median 1 %), for ",
+        "like the pool  connections 1.00 (1.00), resets 0.02 (0.02), refused 0.98 (0.01);",
+    ] {
+        assert!(shown.contains(text), "{text}\n{shown}");
+    }
     assert!(daemon.ok(&["show", "text_80"]).contains("0.5: 2 of 4 must stay up and enabled, 2 are"));
     assert!(daemon.ok(&["show", "virtual", "text"]).contains("203.0.113.10:80/tcp [2001:db8::10]:80/tcp"));
     assert!(daemon.ok(&["show", "old1"]).contains("4 slot(s) still drain"));
@@ -262,6 +285,7 @@ fn where_walks_the_packet_for_new_and_established_connections() {
   owner     cp1001 for new connections, cp1002 for older ones: the slot is in transition
   decided   by the slot's new owner
   verdict   forward to cp1001 (10.64.0.1) at 02:00:00:00:00:01 on eth0
+  in short  A packet of service text goes to cp1001.
 
 198.51.100.7:40000 -> 203.0.113.10:80 tcp, established connection
   service   text, pool text_80
@@ -269,6 +293,7 @@ fn where_walks_the_packet_for_new_and_established_connections() {
   owner     cp1001 for new connections, cp1002 for older ones: the slot is in transition
   decided   by the slot's base: no pin, so the flow is older than the transition
   verdict   forward to cp1002 (10.64.0.2) at 02:00:00:00:00:02 on eth0
+  in short  A packet of service text goes to cp1002.
 "
     );
     let out = daemon.ok(&["where", "198.51.100.7:1", "203.0.113.10:80", "-o", "json"]);

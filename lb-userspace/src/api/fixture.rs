@@ -13,6 +13,8 @@ use tokio::sync::watch;
 
 #[path = "fixture/daemon.rs"]
 mod daemon;
+#[path = "fixture/inspect.rs"]
+mod inspect;
 #[path = "fixture/kernel.rs"]
 mod kernel;
 
@@ -33,6 +35,7 @@ use super::lb::{
         CheckKind, CheckSpec, CheckTarget, Combine, Disposition, Mac, Method, Net, NextHop, Pooled, Ports,
         Protocol, Rules, Service, Threshold, UdpClass, Via, Weight,
     },
+    outliers::{BackendReport, Finding, Measure, Rates, Report},
 };
 
 /// 2024-01-01.
@@ -69,6 +72,7 @@ fn backend(last: u8, disposition: Disposition, why: &str, port: u16) -> BackendV
         address,
         method: Method::Dr,
         weight: Weight::try_from(100).unwrap(),
+        lowered: None,
         configured_weight: Weight::try_from(100).unwrap(),
         pooled: Pooled::Yes,
         configured_pooled: Pooled::Yes,
@@ -79,8 +83,8 @@ fn backend(last: u8, disposition: Disposition, why: &str, port: u16) -> BackendV
         why: why.into(),
         since: at(u64::from(last)),
         checks: vec![
-            CheckTarget { address, spec: spec("tcp", port) },
-            CheckTarget { address, spec: spec("idle", port) },
+            CheckTarget { address, spec: spec("tcp", port), production: None },
+            CheckTarget { address, spec: spec("idle", port), production: None },
         ],
         next_hop: Ok(hop(last)),
     }
@@ -123,6 +127,8 @@ pub(crate) fn snapshot() -> Snapshot {
         total: 4,
         can_depool: true,
         could_not_depool: 0,
+        weights_lowered: 1,
+        weights_raised: 0,
     };
     let dns = PoolView {
         name: "dns_53_udp".parse().unwrap(),
@@ -141,6 +147,8 @@ pub(crate) fn snapshot() -> Snapshot {
         total: 2,
         can_depool: false,
         could_not_depool: 3,
+        weights_lowered: 0,
+        weights_raised: 0,
     };
     let service = |name: &str, vips: &[&str], port, protocol, pool: &str| {
         let service = Service {
@@ -166,7 +174,34 @@ pub(crate) fn snapshot() -> Snapshot {
             service("dns", &["203.0.113.53"], 53, Protocol::Udp, "dns_53_udp"),
             service("text", &["203.0.113.10", "2001:db8::10"], 80, Protocol::Tcp, "text_80"),
         ]),
+        reports: BTreeMap::from([("text_80".parse().unwrap(), Arc::new(report()))]),
         pools: [text, dns].into_iter().map(|pool| (pool.name.clone(), Arc::new(pool))).collect(),
+    }
+}
+
+/// `cp1005` refuses most of what it gets.
+fn report() -> Report {
+    let rates = Rates {
+        window: 60.0,
+        new: 12.0,
+        syns: 12.5,
+        fins: 11.0,
+        resets: 0.25,
+        retransmits: 0.5,
+        estimated: true,
+    };
+    let finding = Finding { measure: Measure::Refused, value: 0.98, median: 0.01, since: Instant::now() };
+    let of = |refused, findings| BackendReport {
+        rates: Some(rates),
+        values: [Some(1.0), None, Some(0.02), None, Some(refused)],
+        findings,
+    };
+    Report {
+        backends: BTreeMap::from([
+            ("cp1001".parse().unwrap(), of(0.01, Vec::new())),
+            ("cp1005".parse().unwrap(), of(0.98, vec![finding])),
+        ]),
+        medians: [Some(1.0), None, Some(0.02), None, Some(0.01)],
     }
 }
 

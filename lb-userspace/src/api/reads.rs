@@ -8,11 +8,8 @@ use axum::{
 };
 use serde::Deserialize;
 
-use super::{error::ApiError, moment::Moment, sources::Sources, types, view};
-use crate::{
-    datapath::{Probe, Route},
-    model::PoolName,
-};
+use super::{error::ApiError, lookups, moment::Moment, sources::Sources, types, view};
+use crate::model::PoolName;
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
@@ -27,7 +24,7 @@ pub fn routes() -> Router<Sources> {
         .route("/api/v1/pools/{name}", get(pool))
         .route("/api/v1/backends/{name}", get(backends))
         .route("/api/v1/drops", get(drops))
-        .route("/api/v1/where", get(route))
+        .merge(lookups::routes())
 }
 
 /// Answer to a path nobody serves.
@@ -126,24 +123,4 @@ async fn drops(State(sources): State<Sources>) -> Answer<types::Drops> {
             "`journalctl -u lbd` says more",
         )),
     }
-}
-
-async fn route(
-    State(sources): State<Sources>,
-    query: Result<Query<types::WhereQuery>, QueryRejection>,
-) -> Answer<Route> {
-    let Query(types::WhereQuery { src, dst, protocol, first }) = query?;
-    if src.is_ipv4() != dst.is_ipv4() {
-        return Err(ApiError::bad_request(
-            "source and destination are of different families",
-            "give both as IPv4 or both as IPv6",
-        ));
-    }
-    let probe = Probe { src, dst, protocol, first };
-    blocking(move || sources.datapath.route(&probe)).await?.map(Json).map_err(|error| {
-        ApiError::unavailable(
-            format!("the kernel could not run the packet: {error}"),
-            "`journalctl -u lbd` says more",
-        )
-    })
 }

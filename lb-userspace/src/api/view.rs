@@ -1,7 +1,9 @@
 //! What a [`Moment`] holds → JSON. Pure.
 
 pub mod alerts;
+pub mod outlier;
 pub mod pool;
+pub mod top;
 
 use std::time::SystemTime;
 
@@ -24,8 +26,8 @@ pub fn unix(time: SystemTime) -> u64 {
 
 impl From<Count> for Traffic {
     fn from(count: Count) -> Self {
-        let Count { packets, bytes, syns, closes, .. } = count;
-        Self { packets, bytes, connections: syns, closes }
+        let Count { packets, bytes, syns, closes, resets, retransmits } = count;
+        Self { packets, bytes, connections: syns, closes, resets, retransmits }
     }
 }
 
@@ -63,12 +65,17 @@ pub fn status(moment: &Moment) -> Status {
                     interface: a.interface.clone(),
                     mode: a.mode.to_owned(),
                     driver: a.driver.clone(),
+                    frags: a.frags,
                 })
                 .collect(),
             drift_repaired: status.drift_repaired,
+            pins: status.pins,
+            flows: status.flows,
+            frozen: status.frozen,
             problem: status.problem.clone(),
+            check_path_problem: status.check_path_problem.clone(),
         },
-        pools: snapshot.pools.values().map(|view| pool::summary(view)).collect(),
+        pools: snapshot.pools.values().map(|view| pool::summary(moment, view)).collect(),
         overrides: overrides.collect(),
         alerts: alerts::alerts(moment),
     }

@@ -9,6 +9,7 @@ use axum::{
 };
 
 use super::{
+    captures,
     control::{self, Control, ControlError},
     error::ApiError,
     peer::Writer,
@@ -51,6 +52,7 @@ pub fn routes() -> Router<SocketState> {
         .route("/api/v1/config/diff", post(config_diff).layer(DefaultBodyLimit::max(MAX_CONFIG)))
         .route("/api/v1/checks/run", post(check_now))
         .route("/api/v1/shutdown", post(shutdown))
+        .merge(captures::routes())
 }
 
 async fn within<T>(patience: Duration, answer: control::Answer<'_, T>) -> Result<T, ApiError> {

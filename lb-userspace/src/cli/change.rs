@@ -59,7 +59,7 @@ pub struct DepoolArgs {
     /// Return when it carries no more connections; give up after TIMEOUT (1h)
     #[arg(long, value_name = "TIMEOUT", num_args = 0..=1, require_equals = true, default_missing_value = "1h", value_parser = parse_duration)]
     pub wait: Option<Duration>,
-    /// With --wait: not a single packet for so long counts as no more connections
+    /// With --wait, unless all connections are tracked: not a single packet for so long counts as no more connections
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
     pub quiet: Duration,
     /// As if it were not configured: no checks, and it does not count for the threshold

@@ -1,4 +1,5 @@
-//! `lbctl drops`: packets that were not forwarded, by reason.
+//! `lbctl drops`: packets that were not forwarded, by reason: passed to the kernel, dropped, or answered; and what happened to
+//! remembered flows.
 
 use std::time::{Duration, Instant};
 
@@ -40,7 +41,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// The table. With an older look also the rates since.
+/// The tables. With an older look also the rates since.
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
 pub fn render(now: &Drops, before: Option<(&Drops, Duration)>, all: bool) -> String {
     let mut names = vec!["REASON", "VERDICT", "PACKETS"];
@@ -65,8 +66,14 @@ pub fn render(now: &Drops, before: Option<(&Drops, Duration)>, all: bool) -> Str
         row.push(cell(&drop.describe).style(DIM));
         rows.push(row);
     }
-    if rows.len() == 1 {
-        return "every packet so far was forwarded\n".into();
+    let mut out =
+        if rows.len() == 1 { "every packet so far was forwarded\n".into() } else { columns(&rows, "") };
+    let mut events = vec![heading(&["FLOWS", "EVENTS"])];
+    let wanted = now.pins.iter().filter(|pin| all || pin.count > 0);
+    events.extend(wanted.map(|pin| vec![cell(&pin.event), number(pin.count.to_string())]));
+    if events.len() > 1 {
+        out.push('\n');
+        out.push_str(&columns(&events, ""));
     }
-    columns(&rows, "")
+    out
 }

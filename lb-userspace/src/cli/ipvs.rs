@@ -1,10 +1,11 @@
-//! `lbctl list --ipvs`: the shape of `ipvsadm -Ln`, for eyes and scripts that know it. What a stateless table does not know (`ActiveConn`,
-//! `InActConn`) is `-`.
+//! `lbctl list --ipvs`: the shape of `ipvsadm -Ln`, for eyes and scripts that know it. Estimates of `ActiveConn` and
+//! `InActConn` begin with `~`; before the kernel has a table they are `-`.
 
 use std::fmt::Write;
 
+use super::units::estimate;
 use crate::{
-    api::types::{Backend, Disposition, List, Net, Pool, Protocol, Scheduler, Service},
+    api::types::{Backend, Connections, Disposition, List, Net, Pool, Protocol, Scheduler, Service},
     model::endpoint::place,
 };
 
@@ -29,14 +30,17 @@ pub fn render(list: &List) -> String {
             // Writing to a string cannot fail.
             let _ = writeln!(out, "{protocol}  {} {}", place(net, service.port), scheduler(service));
             for b in pool.into_iter().flat_map(members) {
+                let count = |of: fn(&Connections) -> u64| {
+                    b.connections.as_ref().map_or("-".to_owned(), |c| estimate(of(c), c.exact))
+                };
                 let _ = writeln!(
                     out,
                     "  -> {:<28} {:<7} {:<6} {:<10} {:<10}",
                     place(&Net(b.address.into()), service.port),
                     if b.method.is_tunnel() { "Tunnel" } else { "Route" },
                     if b.state == Disposition::Draining { 0 } else { b.weight },
-                    "-",
-                    "-"
+                    count(|c| c.active),
+                    count(|c| c.inactive)
                 );
             }
         }

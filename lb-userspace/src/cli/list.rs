@@ -11,10 +11,10 @@ use super::{
         styled,
     },
     status::override_text,
-    units::{age, latency, now, percent, short, since},
+    units::{self, age, estimate, latency, now, percent, short, since},
 };
 use crate::{
-    api::types::{Backend, List, Method, Pool, Pooled, Service, Share},
+    api::types::{Backend, Connections, List, Method, Pool, Pooled, Rates, Service, Share, Standing},
     model::endpoint::place,
 };
 
@@ -36,7 +36,7 @@ pub struct Args {
 }
 
 /// Connections and packets per second, by pool and backend.
-pub type Rates = BTreeMap<(String, String), (f64, f64)>;
+pub type Measured = BTreeMap<(String, String), (f64, f64)>;
 
 /// Runs it.
 pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
@@ -71,7 +71,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-fn measure(before: &List, after: &List, seconds: f64) -> Rates {
+fn measure(before: &List, after: &List, seconds: f64) -> Measured {
     let traffic = |list: &List| -> BTreeMap<_, _> {
         list.pools
             .iter()
@@ -91,7 +91,7 @@ fn measure(before: &List, after: &List, seconds: f64) -> Rates {
 }
 
 /// The tables.
-pub fn render(list: &List, rates: Option<&Rates>, wide: bool, now: u64) -> String {
+pub fn render(list: &List, rates: Option<&Measured>, wide: bool, now: u64) -> String {
     let mut out = String::new();
     for service in &list.services {
         let Some(pool) = list.pools.iter().find(|pool| pool.summary.name == service.pool) else {
@@ -163,13 +163,13 @@ fn pool_line(pool: &Pool) -> String {
     format!("pool={}  {}  table {}", plain(&s.name), styled(style, &up), plain(table))
 }
 
-fn backends(out: &mut String, pool: &Pool, rates: Option<&Rates>, wide: bool, now: u64) {
-    let mut names = vec!["BACKEND", "ADDRESS", "POOLED", "STATE", "WEIGHT", "SHARE"];
+fn backends(out: &mut String, pool: &Pool, rates: Option<&Measured>, wide: bool, now: u64) {
+    let mut names = vec!["BACKEND", "ADDRESS", "POOLED", "STATE", "WEIGHT", "SHARE", "ACTIVE", "INACT"];
     if rates.is_some() {
         names.extend(["CONN/S", "PKT/S"]);
     }
     if wide {
-        names.extend(["PACKETS", "CONNS", "DRAINING", "PINS", "QUIET", "MAC"]);
+        names.extend(["NEW/S", "FIN/S", "RST/S", "PACKETS", "CONNS", "DRAINING", "PINS", "QUIET", "MAC"]);
     }
     names.extend(["CHECK", "SINCE", "NOTE"]);
     let slots = pool.table.as_ref().map_or(0, |table| table.slots);
@@ -183,6 +183,8 @@ fn backends(out: &mut String, pool: &Pool, rates: Option<&Rates>, wide: bool, no
             cell(b.state.to_string()).style(state_style(b.state)),
             number(weight(b)),
             number(percent(share.slots, slots)),
+            connections(b, |c| c.active),
+            connections(b, |c| c.inactive),
         ];
         if let Some(rates) = rates {
             let rate = rates.get(&(b.pool.clone(), b.name.clone()));
@@ -208,7 +210,11 @@ fn backends(out: &mut String, pool: &Pool, rates: Option<&Rates>, wide: bool, no
 
 fn wide_cells(row: &mut Vec<Cell>, b: &Backend, share: Share) {
     let or_dash = |n: Option<u64>| number(n.map_or("-".into(), |n| n.to_string()));
+    let rate = |of: fn(&Rates) -> f64| number(b.rates.as_ref().map_or("-".into(), |r| units::rate(of(r))));
     row.extend([
+        new_rate(b),
+        rate(|r| r.fins),
+        rate(|r| r.resets),
         or_dash(b.traffic.map(|t| t.packets)),
         or_dash(b.traffic.map(|t| t.connections)),
         number(share.draining_slots.to_string()),
@@ -218,7 +224,19 @@ fn wide_cells(row: &mut Vec<Cell>, b: &Backend, share: Share) {
     ]);
 }
 
-/// `100`, or `100→20` when overridden.
+/// `ActiveConn` or `InActConn`.
+fn connections(b: &Backend, of: fn(&Connections) -> u64) -> Cell {
+    number(b.connections.as_ref().map_or("-".into(), |c| estimate(of(c), c.exact)))
+}
+
+fn new_rate(b: &Backend) -> Cell {
+    number(b.rates.map_or("-".into(), |r| {
+        let mark = if r.estimated && r.retransmits > 0.0 { "~" } else { "" };
+        format!("{mark}{}", units::rate(r.new))
+    }))
+}
+
+/// `100`, or `100→20` when overridden or lowered.
 pub fn weight(b: &Backend) -> String {
     if b.weight == b.configured_weight {
         b.weight.to_string()
@@ -247,6 +265,18 @@ fn note(b: &Backend, slots: u32, now: u64) -> String {
     {
         let quiet = share.quiet_for.map_or(String::new(), |quiet| format!(", quiet for {}", age(quiet)));
         parts.push(format!("draining {}{quiet}", percent(share.draining_slots, slots)));
+    }
+    if b.outlier.state == Standing::Suspect {
+        let texts: Vec<_> = b.outlier.findings.iter().map(|f| f.text.as_str()).collect();
+        parts.push(format!("stands out: {}", texts.join("; ")));
+    }
+    if let Some(lowered) = &b.lowered {
+        parts.push(format!(
+            "weight {} lowered to {} {} ago",
+            lowered.from,
+            b.weight,
+            age(since(lowered.since, now))
+        ));
     }
     if let Some(problem) = &b.next_hop_problem
         && b.pooled != Pooled::Inactive

@@ -6,13 +6,13 @@ use super::{
     Context, Format,
     exit::Failure,
     list,
-    output::{BAD, BOLD, GOOD, NONE, cell, columns, plain, state_style, styled},
+    output::{BAD, BOLD, GOOD, NONE, WARN, cell, columns, plain, state_style, styled},
     status::override_text,
-    units::{age, latency, now, percent, since},
+    units::{age, estimate, latency, now, percent, rate, since},
 };
 use crate::api::{
     client::ClientError,
-    types::{Backend, Backends, Check, List, Pool, Service},
+    types::{Backend, Backends, Check, List, Outlier, Pool, Service},
 };
 
 /// Arguments.
@@ -96,6 +96,7 @@ pub fn render_service(service: &Service) -> String {
         field(&mut out, "packets", &t.packets.to_string());
         field(&mut out, "bytes", &t.bytes.to_string());
         field(&mut out, "connections", &t.connections.to_string());
+        field(&mut out, "closes", &format!("{}, {} of them resets", t.closes, t.resets));
     }
     out
 }
@@ -198,6 +199,11 @@ fn render_backend(out: &mut String, b: &Backend, slots: u32, now: u64) {
     );
     field(out, "pooled", &format!("{} (file: {})", b.pooled, b.configured_pooled));
     field(out, "weight", &format!("{} (file: {})", b.weight, b.configured_weight));
+    if let Some(lowered) = &b.lowered {
+        let text =
+            format!("from {} {} ago: {}", lowered.from, age(since(lowered.since, now)), plain(&lowered.why));
+        field(out, "lowered", &styled(WARN, &text));
+    }
     if let Some(o) = &b.overridden {
         field(out, "override", &plain(&override_text(o, now)));
     }
@@ -227,18 +233,65 @@ fn render_backend(out: &mut String, b: &Backend, slots: u32, now: u64) {
             ),
         );
     }
+    if let Some(c) = &b.connections {
+        let from = if c.exact { "" } else { " (estimated from one flow in 64)" };
+        field(
+            out,
+            "connections",
+            &format!(
+                "{} active, {} inactive{from}",
+                estimate(c.active, c.exact),
+                estimate(c.inactive, c.exact)
+            ),
+        );
+    }
     if let Some(t) = b.traffic {
         field(
             out,
             "traffic",
             &format!(
-                "{} packets, {} bytes, {} connections, {} closes",
-                t.packets, t.bytes, t.connections, t.closes
+                "{} packets, {} bytes, {} connections, {} closes, {} of them resets",
+                t.packets, t.bytes, t.connections, t.closes, t.resets
             ),
         );
     }
+    if let Some(r) = &b.rates {
+        let mark = if r.estimated { "~" } else { "" };
+        field(
+            out,
+            "per second",
+            &format!(
+                "{mark}{} new connections; {} SYN, {mark}{} of them repeated, {} FIN, {} RST (over {})",
+                rate(r.new),
+                rate(r.syns),
+                rate(r.retransmits),
+                rate(r.fins),
+                rate(r.resets),
+                age(whole_seconds(r.window))
+            ),
+        );
+    }
+    outlier(out, &b.outlier);
     let rows: Vec<_> = b.checks.iter().map(check_row).collect();
     out.push_str(&columns(&rows, "  "));
+}
+
+/// How it compares with its pool: what stands out, else the values.
+fn outlier(out: &mut String, o: &Outlier) {
+    for finding in &o.findings {
+        let text = format!("{}, for {}", plain(&finding.text), age(finding.seconds));
+        field(out, "stands out", &styled(WARN, &text));
+    }
+    let shown = |value: Option<f64>| value.map_or("-".into(), |v| format!("{v:.2}"));
+    let values: Vec<_> = o
+        .measures
+        .iter()
+        .filter(|(_, m)| m.value.is_some())
+        .map(|(measure, m)| format!("{} {} ({})", measure.as_str(), shown(m.value), shown(m.pool)))
+        .collect();
+    if !values.is_empty() {
+        field(out, "like the pool", &format!("{}; in brackets the pool's median", values.join(", ")));
+    }
 }
 
 fn check_row(check: &Check) -> Vec<super::output::Cell> {
@@ -258,9 +311,13 @@ fn check_row(check: &Check) -> Vec<super::output::Cell> {
             last.failures
         )
     });
+    let last = check.note.iter().fold(last, |last, note| format!("{last}; {note}"));
     vec![
         cell(format!("check {}", check.name)),
-        cell(format!("{}/{}", check.kind, check.port)),
+        cell(match check.vip {
+            Some(vip) => format!("{} to {}", check.kind, std::net::SocketAddr::new(vip, check.port)),
+            None => format!("{}/{}", check.kind, check.port),
+        }),
         cell(word).style(style),
         cell(last),
     ]

@@ -8,7 +8,7 @@ use super::{
     output::{BAD, BOLD, CALM, GOOD, NONE, WARN, cell, columns, heading, number, plain, styled},
     units::{age, now, since},
 };
-use crate::api::types::{OverrideInfo, PoolSummary, Severity, Status};
+use crate::api::types::{DatapathState, Fill, OverrideInfo, PoolSummary, Severity, Status};
 
 /// Runs it.
 pub async fn run(context: &Context) -> Result<(), Failure> {
@@ -33,15 +33,17 @@ pub fn render(status: &Status, now: u64) -> String {
         age(since(status.config.loaded, now)),
     );
     for a in &status.datapath.attachments {
-        let style = if a.mode == "native" { NONE } else { WARN };
+        let style = if a.mode == "native" || a.mode == "offload" { NONE } else { WARN };
         let _ = writeln!(
             out,
-            "  {}  {} mode, driver {}",
+            "  {}  {} mode, driver {}{}",
             plain(&a.interface),
             styled(style, &a.mode),
-            plain(&a.driver)
+            plain(&a.driver),
+            if a.frags { ", jumbo frames" } else { "" }
         );
     }
+    tables(&mut out, &status.datapath);
     let lag = status.datapath.wanted_revision.saturating_sub(status.datapath.revision);
     if lag > 0 {
         let _ = writeln!(out, "  the kernel is {lag} revision(s) behind");
@@ -58,8 +60,9 @@ pub fn render(status: &Status, now: u64) -> String {
     }
     let mut pools: Vec<_> = status.pools.iter().collect();
     pools.sort_by_key(|pool| std::cmp::Reverse(trouble(pool)));
-    let mut rows =
-        vec![heading(&["POOL", "SERVING", "HELD", "DRAINING", "DOWN", "OUT", "SPARE", "SERVICES"])];
+    let mut rows = vec![heading(&[
+        "POOL", "SERVING", "HELD", "DRAINING", "DOWN", "OUT", "SUSPECT", "SPARE", "SERVICES",
+    ])];
     for pool in pools {
         let bad = |n: u64| number(n.to_string()).style(if n > 0 { BAD } else { NONE });
         rows.push(vec![
@@ -73,6 +76,7 @@ pub fn render(status: &Status, now: u64) -> String {
             number(pool.draining.to_string()).style(if pool.draining > 0 { CALM } else { NONE }),
             bad(pool.down),
             number(pool.out.to_string()),
+            number(pool.suspect.to_string()).style(if pool.suspect > 0 { WARN } else { NONE }),
             cell(if pool.can_depool { "yes" } else { "no" }).style(if pool.can_depool { NONE } else { WARN }),
             cell(if pool.services.is_empty() { "-".to_owned() } else { pool.services.join(" ") }),
         ]);
@@ -93,9 +97,27 @@ pub fn render(status: &Status, now: u64) -> String {
     out
 }
 
+/// How full the tables of flows are, and whether somebody else wrote in any.
+fn tables(out: &mut String, d: &DatapathState) {
+    let fill = |f: Fill| format!("{} of {}", f.used, f.limit);
+    let frozen =
+        if d.frozen { format!(", {}", styled(BAD, "frozen: no flow is pinned")) } else { String::new() };
+    let drift = match d.drift_repaired {
+        0 => String::new(),
+        n => format!("  {}", styled(WARN, &format!("drift: {n} entries repaired"))),
+    };
+    let _ = writeln!(out, "  flows tracked {}, pinned {}{frozen}{drift}", fill(d.flows), fill(d.pins));
+}
+
 /// Pools with the most trouble first; the order of names otherwise.
-fn trouble(pool: &PoolSummary) -> (bool, u64, u64, u64) {
-    (pool.serving + pool.held == 0 && !pool.services.is_empty(), pool.held, pool.down, pool.draining)
+fn trouble(pool: &PoolSummary) -> (bool, u64, u64, u64, u64) {
+    (
+        pool.serving + pool.held == 0 && !pool.services.is_empty(),
+        pool.held,
+        pool.down,
+        pool.suspect,
+        pool.draining,
+    )
 }
 
 /// `pooled=no by alice 4m10s ago: kernel upgrade, for 30m more`.

@@ -42,6 +42,16 @@ pub fn age(seconds: u64) -> String {
     }
 }
 
+/// A number per second: small ones with a digit more.
+pub fn rate(n: f64) -> String {
+    if n > 0.0 && n < 9.95 { format!("{n:.1}") } else { short(n) }
+}
+
+/// A count, with `~` when it is an estimate.
+pub fn estimate(count: u64, exact: bool) -> String {
+    if exact { count.to_string() } else { format!("~{count}") }
+}
+
 /// Seconds from `then` to `now`, both since 1970; 0 when the clock went back.
 pub const fn since(then: u64, now: u64) -> u64 {
     now.saturating_sub(then)

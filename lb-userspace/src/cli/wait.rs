@@ -13,7 +13,7 @@ use super::{
 use crate::{
     api::{
         client::{Client, ClientError},
-        types::{Backend, Backends, Disposition, Selector, Share},
+        types::{Backend, Backends, Connections, Disposition, Selector, Share},
     },
     cli::output::DIM,
 };
@@ -30,7 +30,8 @@ const COUNTED: Duration = Duration::from_secs(2);
 pub enum Goal {
     /// New connections go there, and the kernel knows.
     Serving,
-    /// No connection is left: no slot and no pin keeps one for it, or not a packet came for `quiet`.
+    /// No connection is left: none is active where all are tracked; else no slot and no pin keeps one for it, or not a packet came for
+    /// `quiet`.
     Drained {
         /// That long.
         quiet: Duration,
@@ -73,14 +74,15 @@ pub fn judge(goal: Goal, now: &Backends, waited: Duration) -> Progress {
                 if b.state.takes_new() {
                     return Progress::Lost(format!("{id} takes new connections again: it is {}", b.state));
                 }
-                missing.extend(still_draining(&id, b.table.unwrap_or_default(), quiet, waited));
+                let connections = b.connections.unwrap_or_default();
+                missing.extend(still_draining(&id, b.table.unwrap_or_default(), connections, quiet, waited));
             }
         }
     }
     if let Goal::Drained { quiet } = goal {
         for l in &now.leaving {
             let id = plain(&format!("{}/{}", l.pool, l.name));
-            missing.extend(still_draining(&id, l.table, quiet, waited));
+            missing.extend(still_draining(&id, l.table, l.connections, quiet, waited));
         }
     }
     if missing.is_empty() { Progress::Done } else { Progress::Waiting(missing) }
@@ -91,8 +93,21 @@ fn serves(b: &Backend) -> bool {
 }
 
 /// `None` when nothing is left. A backend that never had a packet is as quiet as we have watched it. Flows that began while their slots
-/// were in transition are bound by pins alone; those are counted once a second.
-fn still_draining(id: &str, share: Share, quiet: Duration, waited: Duration) -> Option<String> {
+/// were in transition are bound by pins alone; those are counted once a second. Where every connection is tracked none of this is needed:
+/// they are counted.
+fn still_draining(
+    id: &str,
+    share: Share,
+    connections: Connections,
+    quiet: Duration,
+    waited: Duration,
+) -> Option<String> {
+    if connections.exact {
+        let gone = connections.active == 0 && waited >= COUNTED;
+        let inactive = connections.inactive;
+        return (share.slots > 0 || !gone)
+            .then(|| format!("{id}: {} active connection(s), {inactive} inactive", connections.active));
+    }
     let silent = share.quiet_for.unwrap_or(waited.as_secs());
     let unbound = share.draining_slots == 0 && share.pins == 0 && silent >= COUNTED.as_secs();
     let gone = unbound || silent >= quiet.as_secs();
@@ -215,6 +230,25 @@ mod tests {
         let now = look(|b| share(b).quiet_for = None);
         assert!(matches!(judge(DRAINED, &now, Duration::from_secs(59)), Progress::Waiting(_)));
         assert_eq!(judge(DRAINED, &now, Duration::from_mins(1)), Progress::Done);
+    }
+
+    #[test]
+    fn where_connections_are_counted_the_last_active_one_ends_the_wait_and_silence_does_not() {
+        let counted = |active| {
+            look(|b| {
+                b.backends[0].connections = Some(Connections { active, inactive: 3, exact: true });
+                share(b).quiet_for = Some(600);
+            })
+        };
+        let later = Duration::from_mins(5);
+        assert!(
+            matches!(judge(DRAINED, &counted(1), later), Progress::Waiting(why) if why[0].ends_with("1 active connection(s), 3 inactive"))
+        );
+        assert_eq!(judge(DRAINED, &counted(0), later), Progress::Done, "slots may still be in transition");
+        assert!(
+            matches!(judge(DRAINED, &counted(0), Duration::from_secs(1)), Progress::Waiting(_)),
+            "not counted yet"
+        );
     }
 
     #[test]

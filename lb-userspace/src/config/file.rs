@@ -155,9 +155,10 @@ table! {
         /// Port of the backend. Default: the port of the services that use the pool; when they have several, `"http"` takes 80
         /// and `"https"` takes 443 if it is among them. Required when they only have ranges or all ports. A port in `url` is not used for this.
         port: u64 = "(see text)",
-        /// `"backend"`: to the backend's own address. `"vip"`: to the VIP, by the backend's `method`, as clients' packets go, which finds a
-        /// host that answers on its own address but has lost the VIP.
-        via: Via = "\"backend\"",
+        /// `"vip"`: to the VIP, by the backend's `method`, as clients' packets go, which finds a host that answers on its own address but has
+        /// lost the VIP. It is the first VIP of the backend's family, of a service with the check's port if there is one; without a VIP of
+        /// that family, and where the kernel cannot, the check goes to the backend's own address, and status says so. `"backend"`: always there.
+        via: Via = "(`\"vip\"` where a service of the pool has the check's port, otherwise `\"backend\"`)",
         /// From the start of one check to the start of the next, `"100ms"` to `"1h"`. For `"idle"`: between attempts to connect.
         interval: Duration = "(`\"10s\"`, idle: `\"3s\"`)",
         /// For the whole check, connecting included: from `"10ms"`, at most the interval.

@@ -220,7 +220,13 @@ fn changed_entry(mut entry: Entry, member: &Member, command: &Command, by: &str,
             entry.pooled = (!drop).then(|| setting(entry.pooled.take(), pooled, command, by, now));
         }
         Change::Weight { weight } => {
-            let weight = weight.filter(|weight| *weight != member.configured.weight);
+            // A wish for what the file says is no override, unless it is to end, or to go on keeping, a lowered weight from being in force.
+            let keeps = |weight: Weight| {
+                weight != member.configured.weight
+                    || member.lowered.is_some()
+                    || entry.weight.as_ref().is_some_and(|old| old.value == weight)
+            };
+            let weight = weight.filter(|weight| keeps(*weight));
             entry.weight =
                 weight.map(|weight: Weight| setting(entry.weight.take(), weight, command, by, now));
         }
@@ -263,12 +269,12 @@ fn outcome(before: &PoolState, after: &PoolState, id: &BackendId, recorded: bool
     if old.wish.pooled != new.wish.pooled {
         parts.push(format!("pooled={} -> pooled={}", old.wish.pooled, new.wish.pooled));
     }
-    if old.wish.weight != new.wish.weight {
-        parts.push(format!("weight {} -> {}", old.wish.weight, new.wish.weight));
+    if old.weight() != new.weight() {
+        parts.push(format!("weight {} -> {}", old.weight(), new.weight()));
     }
     if parts.is_empty() {
         let already = if changed { "" } else { " already" };
-        parts.push(format!("pooled={} weight {}{already}", new.wish.pooled, new.wish.weight));
+        parts.push(format!("pooled={} weight {}{already}", new.wish.pooled, new.weight()));
     }
     parts.push(match (new.fitness.why_unfit(), new.disposition) {
         (Some(why), to) if new.wish.enabled() && !to.takes_new() => {

@@ -2,10 +2,10 @@
 
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
-use super::{facts::Facts, overrides::Entry, snapshot::Override};
+use super::{facts::Facts, lowered::Lowered, overrides::Entry, snapshot::Override, targets::targets};
 use crate::{
     health::Verdict,
-    model::{Backend, CheckTarget, Combine, Disposition, NextHop, Pool, Pooled, Weight},
+    model::{Backend, CheckTarget, Combine, Disposition, NextHop, Pool, Pooled, Service, Weight},
 };
 
 /// What the operators want, by file and command together.
@@ -69,6 +69,8 @@ pub(super) struct Member {
     pub(super) failure: Option<u64>,
     /// The file no longer wants it to serve, but it has to until others can: a reload must not empty a pool.
     pub(super) lingering: bool,
+    /// Its weight is lowered because it stands out.
+    pub(super) lowered: Option<Lowered>,
 }
 
 impl Member {
@@ -76,6 +78,7 @@ impl Member {
     pub(super) fn new(
         configured: Arc<Backend>,
         pool: &Pool,
+        services: &[&Service],
         adopted: Option<Disposition>,
         now: SystemTime,
     ) -> Self {
@@ -86,7 +89,7 @@ impl Member {
             Some(Disposition::Down | Disposition::Out) | None => Disposition::Out,
         };
         Self {
-            targets: targets(configured.address, pool),
+            targets: targets(&configured, pool, services),
             configured,
             wish,
             overridden: None,
@@ -101,12 +104,13 @@ impl Member {
             excused: false,
             failure: None,
             lingering: false,
+            lowered: None,
         }
     }
 
     /// Takes a new configuration of the same backend; what is known of it stays.
-    pub(super) fn reconfigure(&mut self, configured: Arc<Backend>, pool: &Pool) {
-        self.targets = targets(configured.address, pool);
+    pub(super) fn reconfigure(&mut self, configured: Arc<Backend>, pool: &Pool, services: &[&Service]) {
+        self.targets = targets(&configured, pool, services);
         self.configured = configured;
     }
 
@@ -264,9 +268,4 @@ impl Member {
         self.since = now;
         Some(std::mem::replace(&mut self.disposition, disposition))
     }
-}
-
-fn targets(address: IpAddr, pool: &Pool) -> Vec<CheckTarget> {
-    let target = |spec: &Arc<_>| CheckTarget { address, spec: Arc::clone(spec) };
-    pool.checks.iter().map(target).collect()
 }

@@ -11,7 +11,10 @@ use super::{
     overrides::Overrides,
     threshold::Tally,
 };
-use crate::model::{BackendId, BackendName, Disposition, Pool};
+use crate::{
+    model::{BackendId, BackendName, Disposition, Pool},
+    outliers::Watch,
+};
 
 /// A pool and its backends.
 #[derive(Clone, Debug)]
@@ -27,6 +30,11 @@ pub(super) struct PoolState {
     pub(super) could_not_depool: u64,
     /// The latest failure's place in the order of failures.
     pub(super) failures: u64,
+    /// Follows its counters.
+    pub(super) watch: Watch,
+    /// Steps by which weights were lowered, and by which they were raised again.
+    pub(super) weights_lowered: u64,
+    pub(super) weights_raised: u64,
 }
 
 /// What a look at a pool changed.
@@ -48,6 +56,9 @@ impl PoolState {
             tally: Tally::default(),
             could_not_depool: 0,
             failures: 0,
+            watch: Watch::default(),
+            weights_lowered: 0,
+            weights_raised: 0,
         }
     }
 
@@ -111,6 +122,7 @@ impl PoolState {
             }
         }
         self.settle_lingering(may_depool, now, &mut settled);
+        self.settle_lowered(&mut settled);
         settled
     }
 

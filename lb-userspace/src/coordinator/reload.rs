@@ -17,10 +17,11 @@ use super::{
     member::Member,
     pool::PoolState,
     state::{State, Turn},
+    targets::services,
 };
 use crate::{
     config::diff,
-    model::{Backend, BackendId, Config, Pool, PoolName, Pooled},
+    model::{Backend, BackendId, Config, Pool, PoolName, Pooled, Service},
 };
 
 impl State {
@@ -90,7 +91,7 @@ impl State {
         let mut old = std::mem::take(&mut self.pools);
         for (name, pool) in &config.pools {
             let state = old.remove(name).unwrap_or_else(|| PoolState::new(Arc::clone(pool)));
-            let state = self.merge(state, pool, now);
+            let state = self.merge(state, pool, &services(config, name), now);
             self.pools.insert(name.clone(), state);
             self.settle(name, now, turn);
         }
@@ -112,18 +113,18 @@ impl State {
     }
 
     /// The pool's backends as the file has them, each with what is known of it.
-    fn merge(&self, mut state: PoolState, pool: &Arc<Pool>, now: Now) -> PoolState {
+    fn merge(&self, mut state: PoolState, pool: &Arc<Pool>, services: &[&Service], now: Now) -> PoolState {
         let mut old = std::mem::take(&mut state.members);
         for (name, backend) in &pool.backends {
             let same = |member: &mut Member| member.address() == backend.address;
             let returned = state.leaving.extract_if(name..=name, |_, m| same(m)).next();
             let known = old.extract_if(name..=name, |_, m| same(m)).next();
             let mut member = if let Some((_, mut member)) = known.or(returned) {
-                member.reconfigure(Arc::clone(backend), pool);
+                member.reconfigure(Arc::clone(backend), pool, services);
                 member
             } else {
                 let found = self.adopted.get(&state.id(name)).filter(|a| a.address == backend.address);
-                Member::new(Arc::clone(backend), pool, found.map(|a| a.disposition), now.wall)
+                Member::new(Arc::clone(backend), pool, services, found.map(|a| a.disposition), now.wall)
             };
             member.set_wish(self.overrides.get(&state.id(name)));
             member.lingering = member.disposition.takes_new() && !member.wish.enabled();
@@ -144,7 +145,8 @@ impl State {
                     server_id: found.server_id,
                 };
                 let unchecked = Pool { checks: Vec::new(), ..(**pool).clone() };
-                let member = Member::new(Arc::new(backend), &unchecked, Some(found.disposition), now.wall);
+                let member =
+                    Member::new(Arc::new(backend), &unchecked, &[], Some(found.disposition), now.wall);
                 state.leaving.insert(id.backend.clone(), member);
             }
         }

@@ -10,9 +10,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{
-    BackendName, CheckTarget, Combine, Disposition, Method, NextHop, PoolName, Pooled, Service, ServiceName,
-    Threshold, Weight,
+use crate::{
+    model::{
+        BackendName, CheckTarget, Combine, Disposition, Method, NextHop, PoolName, Pooled, Service,
+        ServiceName, Threshold, Weight,
+    },
+    outliers::Report,
 };
 
 /// The state of one moment.
@@ -36,6 +39,8 @@ pub struct Snapshot {
     pub services: BTreeMap<ServiceName, Arc<Service>>,
     /// Pools by name.
     pub pools: BTreeMap<PoolName, Arc<PoolView>>,
+    /// Each pool's backends compared with each other.
+    pub reports: BTreeMap<PoolName, Arc<Report>>,
 }
 
 /// A pool.
@@ -61,6 +66,10 @@ pub struct PoolView {
     pub can_depool: bool,
     /// How often the threshold kept a failing backend in, or refused a command.
     pub could_not_depool: u64,
+    /// Steps by which weights of outliers were lowered …
+    pub weights_lowered: u64,
+    /// … and raised again.
+    pub weights_raised: u64,
 }
 
 /// A backend.
@@ -72,6 +81,8 @@ pub struct BackendView {
     pub method: Method,
     /// Weight in force.
     pub weight: Weight,
+    /// Its weight is lowered because it stands out.
+    pub lowered: Option<LoweredWeight>,
     /// Weight in the file.
     pub configured_weight: Weight,
     /// Wish in force.
@@ -106,6 +117,17 @@ impl BackendView {
     pub fn in_pool(&self) -> bool {
         self.disposition.takes_new()
     }
+}
+
+/// A weight that is lowered because its backend stands out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoweredWeight {
+    /// What it would be.
+    pub from: Weight,
+    /// Since when.
+    pub since: SystemTime,
+    /// How the backend stands out, or did when the weight was lowered last.
+    pub why: String,
 }
 
 /// What an operator changed by command: survives restarts and reloads, and is shown wherever the state is shown.

@@ -45,6 +45,8 @@ pub struct State {
     /// Views of pools that did not change since the last snapshot.
     pub(super) views: BTreeMap<PoolName, Arc<PoolView>>,
     pub(super) sequence: u64,
+    /// The latest reading of the counters that was looked at.
+    pub(super) sample: u64,
 }
 
 /// What one event led to.
@@ -70,6 +72,12 @@ impl Turn {
     /// Checks and addresses may have to be others.
     pub(super) fn rewatch(&mut self) {
         self.rewatch = true;
+    }
+
+    /// Weights changed, and nothing else.
+    pub(super) fn reweighed(&mut self, lines: Vec<Line>) {
+        self.lines.extend(lines);
+        self.changed = true;
     }
 
     pub(super) fn take(&mut self, settled: Settled) {
@@ -98,6 +106,7 @@ impl State {
             desired: Arc::default(),
             views: BTreeMap::new(),
             sequence: 0,
+            sample: 0,
         }
     }
 
@@ -111,7 +120,10 @@ impl State {
                     self.settle(&pool, now, &mut turn);
                 }
             }
-            Event::Datapath(status) => self.datapath(&status, now),
+            Event::Datapath(status) => {
+                self.datapath(&status, now);
+                self.observe(&status, now, &mut turn);
+            }
             Event::ReloadFailed(problem) => {
                 let message = format!("the configuration was not reloaded, the old one stays: {problem}");
                 turn.log(Line::general(Level::ERROR, message));

@@ -2,6 +2,8 @@
 
 mod commands;
 mod methods;
+mod outliers;
+mod production;
 mod pybal_defects;
 mod random;
 mod reload;

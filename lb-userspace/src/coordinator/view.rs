@@ -6,12 +6,12 @@ use super::{
     event::Now,
     member::Member,
     pool::PoolState,
-    snapshot::{BackendView, PoolView, Snapshot},
+    snapshot::{BackendView, LoweredWeight, PoolView, Snapshot},
     state::State,
 };
 use crate::{
-    datapath::{Desired, DesiredBackend, DesiredPool, DesiredService},
-    model::{PoolName, Service},
+    datapath::{Desired, DesiredBackend, DesiredPool, DesiredService, probe::DesiredProbe},
+    model::{NextHop, PoolName, Service},
 };
 
 /// Of a pool without services.
@@ -42,6 +42,7 @@ impl State {
             pools: pools.map(|(name, state)| (name.clone(), self.desired_pool(state, pool(name)))).collect(),
             tunnel: global.map(|global| global.tunnel).unwrap_or_default(),
             icmp_rate: global.map_or(0, |global| global.icmp_rate),
+            probes: self.probes(),
         };
         if desired != *self.desired || desired.revision == 0 {
             desired.revision += 1;
@@ -50,8 +51,21 @@ impl State {
         Arc::clone(&self.desired)
     }
 
+    /// The ways that checks take, with the next hop as it is.
+    fn probes(&self) -> BTreeMap<DesiredProbe, Option<NextHop>> {
+        let members = self.pools.values().flat_map(PoolState::everyone).map(|(_, member)| member);
+        members
+            .filter(|member| member.watched())
+            .flat_map(|member| {
+                let hop = self.facts.way(&member.configured).and_then(Result::ok);
+                let ways = member.targets.iter().filter_map(|target| target.production);
+                ways.map(move |production| (DesiredProbe { address: member.address(), production }, hop))
+            })
+            .collect()
+    }
+
     /// Pools with the services they serve now.
-    fn users(&self) -> BTreeMap<&PoolName, Vec<&Service>> {
+    pub(super) fn users(&self) -> BTreeMap<&PoolName, Vec<&Service>> {
         let mut users = BTreeMap::<_, Vec<_>>::new();
         for (name, service) in self.config.iter().flat_map(|config| &config.services) {
             let pool = self.detours.get(name).unwrap_or(&service.pool);
@@ -63,7 +77,7 @@ impl State {
     fn desired_pool(&self, pool: &PoolState, services: &[&Service]) -> DesiredPool {
         let backend = |member: &Member| DesiredBackend {
             address: member.address(),
-            weight: member.wish.weight,
+            weight: member.weight(),
             disposition: member.disposition,
             next_hop: member.next_hop(&self.facts),
             method: member.configured.method,
@@ -102,6 +116,7 @@ impl State {
             reloads: self.reloads,
             services: self.config.as_ref().map(|config| config.services.clone()).unwrap_or_default(),
             pools: self.views.clone(),
+            reports: self.pools.iter().map(|(name, pool)| (name.clone(), pool.watch.report())).collect(),
         }
     }
 
@@ -119,6 +134,8 @@ impl State {
             total: pool.tally.total,
             can_depool: lightest.is_some_and(|share| pool.tally.may_lose(share, pool.config.threshold)),
             could_not_depool: pool.could_not_depool,
+            weights_lowered: pool.weights_lowered,
+            weights_raised: pool.weights_raised,
         }
     }
 
@@ -131,7 +148,12 @@ impl State {
         BackendView {
             address: member.address(),
             method: member.configured.method,
-            weight: member.wish.weight,
+            weight: member.weight(),
+            lowered: member.lowered.as_ref().map(|lowered| LoweredWeight {
+                from: member.wish.weight,
+                since: lowered.since,
+                why: lowered.why.clone(),
+            }),
             configured_weight: member.configured.weight,
             pooled: member.wish.pooled,
             configured_pooled: member.configured.pooled,

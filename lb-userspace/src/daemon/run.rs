@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub(super) use super::control::Ending;
-use super::{args::Args, control::Levers};
+use super::{args::Args, control::Levers, production::Production};
 use crate::{
     api::{
         peer, serve, socket,
@@ -111,7 +111,8 @@ async fn serve(args: &Args, config: Arc<Config>, engine: Engine, secret: Secret)
     let addresses = watch::Sender::new(BTreeSet::<IpAddr>::new());
     let desired = watch::Sender::new(Arc::<Desired>::default());
 
-    let checker = Checker::spawn(health_sender, stop.clone());
+    let production = Arc::new(Production(engine.check_path()));
+    let checker = Checker::spawn(health_sender, Some(production), stop.clone());
     let watcher = Watcher::spawn(addresses.subscribe(), neighbour_sender, global.xdp_mode, stop.clone())
         .context("watching the kernel's neighbours")?;
 

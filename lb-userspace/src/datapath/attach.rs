@@ -176,8 +176,12 @@ const fn word(mode: XdpMode) -> &'static str {
 /// The name under which an attachment is pinned. Not below the versioned directory of the tables: an upgrade that makes new tables still replaces the
 /// program of this link.
 fn pin_name(interface: &str, mode: XdpMode) -> String {
-    // bpffs forbids dots in names, interfaces may have them.
-    format!("{}_{}", word(mode), interface.replace('%', "%25").replace('.', "%2e").replace('/', "%2f"))
+    format!("{}_{}", word(mode), pinnable(interface))
+}
+
+/// bpffs forbids dots in names, interfaces may have them.
+pub(super) fn pinnable(interface: &str) -> String {
+    interface.replace('%', "%25").replace('.', "%2e").replace('/', "%2f")
 }
 
 /// The attachment of a predecessor, with our program in it.

@@ -21,12 +21,13 @@ use lb_common::{
 use tokio::sync::watch;
 
 use super::{
-    Attachment, Desired, Error, Status,
+    Attachment, Count, Desired, Error, Fill, Status,
     attach::{self, Attached},
     digest, driver, kernel,
     live::{Live, Names},
     mapped::Mapped,
     object::Object,
+    probe::{self, CheckPath, Probes},
     tables::{Adopted, Applied, Settings, Tables},
 };
 use crate::model::{BackendId, Config, Disposition, Limits, XdpMode};
@@ -54,6 +55,7 @@ pub struct Engine {
     tables: Tables<Mapped>,
     live: Arc<Live>,
     attached: Vec<Attached>,
+    probes: Probes,
     /// Nobody else writes these tables while this is open.
     _lock: File,
     status: Status,
@@ -63,10 +65,10 @@ pub struct Engine {
     pub adopted: Adopted,
 }
 
-/// When a backend last got a packet.
+/// A backend's counters, and when it last got a packet.
 #[derive(Debug)]
 struct Activity {
-    packets: u64,
+    count: Count,
     last: Option<Instant>,
 }
 
@@ -94,7 +96,8 @@ impl Engine {
             );
         }
         let object = Arc::new(object);
-        let live = Arc::new(Live::new(object.clone())?);
+        let live = Arc::new(Live::new(object.clone(), &options.secret)?);
+        let probes = Probes::open(&object, &options.dir)?;
         Ok(Self {
             options,
             object,
@@ -102,6 +105,7 @@ impl Engine {
             live,
             _lock: lock,
             attached: Vec::new(),
+            probes,
             status: Status::default(),
             quiet: BTreeMap::new(),
             out: watch::Sender::new(Arc::default()),
@@ -112,6 +116,11 @@ impl Engine {
     /// The reading side.
     pub fn reader(&self) -> Arc<Live> {
         self.live.clone()
+    }
+
+    /// The way that checks take.
+    pub fn check_path(&self) -> Arc<CheckPath> {
+        self.probes.path()
     }
 
     /// Follows what the kernel has.
@@ -154,6 +163,7 @@ impl Engine {
         if self.attached.is_empty() {
             self.attach()?;
         }
+        self.probes.apply(&self.object, desired);
         self.publish(true);
         Ok(())
     }
@@ -176,6 +186,20 @@ impl Engine {
             );
         }
         self.status.drift_repaired += swept.drift_repaired;
+        if swept.frozen != self.status.frozen {
+            if swept.frozen {
+                tracing::warn!(
+                    "too many flows are pinned: new ones of slots in transition stay with the earlier owner"
+                );
+            } else {
+                tracing::info!("flows are pinned again");
+            }
+        }
+        self.status.frozen = swept.frozen;
+        let limits = self.object.limits();
+        self.status.pins = Fill { used: swept.pins.into(), limit: limits.pins.into() };
+        self.status.flows = Fill { used: swept.flows, limit: limits.flows.into() };
+        self.status.drift_repaired += self.probes.tend(&self.object);
         self.follow_interfaces()?;
         self.observe()?;
         self.publish(!swept.released.is_empty());
@@ -198,6 +222,7 @@ impl Engine {
                     biased;
                     changed = desired.changed() => {
                         if changed.is_err() {
+                            self.live.stop();
                             return Ok(());
                         }
                         self.take(&mut desired)
@@ -224,6 +249,7 @@ impl Engine {
 
     fn take(&mut self, desired: &mut watch::Receiver<Arc<Desired>>) -> Result<(), Error> {
         let wanted = desired.borrow_and_update().clone();
+        self.live.want(wanted.clone());
         self.apply(&wanted)
     }
 
@@ -246,6 +272,7 @@ impl Engine {
         self.status.attachments =
             attached.iter().map(|a: &Attached| a.about.clone()).collect::<Vec<Attachment>>();
         self.attached = attached;
+        self.probes.attach(&self.object, interfaces);
         Ok(())
     }
 
@@ -282,25 +309,27 @@ impl Engine {
         Ok(())
     }
 
-    /// Notices which backends got packets since the last tick.
+    /// Reads the backends' counters, and notices who got packets since the last tick.
     fn observe(&mut self) -> Result<(), Error> {
         let names = self.live.names();
         let Some(highest) = names.backends.keys().next_back() else { return Ok(()) };
-        let packets = self.live.backend_packets(*highest)?;
+        let counts = self.live.backend_counts(*highest)?;
         let now = Instant::now();
         self.quiet.retain(|index, _| names.backends.contains_key(index));
         for index in names.backends.keys() {
-            let Some(seen) = packets.get(usize::from(*index)).copied() else { continue };
+            let Some(seen) = counts.get(usize::from(*index)).copied() else { continue };
             self.quiet
                 .entry(*index)
                 .and_modify(|a| {
-                    if a.packets != seen {
-                        (a.packets, a.last) = (seen, Some(now));
+                    if a.count.packets != seen.packets {
+                        a.last = Some(now);
                     }
+                    a.count = seen;
                 })
                 // Packets before we looked: after a restart nobody knows when, so the silence begins now.
-                .or_insert(Activity { packets: seen, last: (seen > 0).then_some(now) });
+                .or_insert(Activity { count: seen, last: (seen.packets > 0).then_some(now) });
         }
+        self.status.sample += 1;
         Ok(())
     }
 
@@ -311,7 +340,11 @@ impl Engine {
             let Some(status) = pools.get_mut(pool).and_then(|p| p.backends.get_mut(backend)) else {
                 continue;
             };
-            let quiet = self.quiet.get(&index).and_then(|a| a.last).map(|last| (now - last).as_secs());
+            let activity = self.quiet.get(&index);
+            let quiet = activity.and_then(|a| a.last).map(|last| (now - last).as_secs());
+            if let Some(Activity { count, .. }) = activity {
+                status.count += *count;
+            }
             // Two records of one name (it got another address): the busier one speaks.
             status.quiet_for = match (status.quiet_for, quiet) {
                 (Some(a), Some(b)) => Some(a.min(b)),
@@ -319,6 +352,7 @@ impl Engine {
             };
         }
         self.status.pools = pools;
+        self.status.check_path_problem = self.probes.problem();
         let names = names_changed.then(|| Names {
             services: self.tables.services().iter().map(|(name, i)| (*i, name.clone())).collect(),
             pools: self.tables.pools().map(|(i, name)| (i, name.clone())).collect(),
@@ -349,5 +383,6 @@ fn lock(dir: &Path) -> Result<File, Error> {
 
 /// Takes the program off every interface and forgets the tables.
 pub fn detach(dir: &Path) -> Result<(), Error> {
+    probe::sweep_out();
     attach::detach_all(dir)
 }

@@ -1,25 +1,43 @@
-//! [`Reader`]: counters, routes and status of the running data plane, for any thread at any time.
+//! [`Reader`] and [`Inspect`]: counters, routes, status and tables of the running data plane, for any thread at any time.
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{Duration, Instant},
 };
 
 use lb_common::{
     backend::Backend,
     counter::{Counters as Raw, Events, PinEvent},
     explain::{self, Explain},
+    hash::HashKey,
     names,
-    reason::{Reason, Verdict},
+    probe::ProbeEvent,
+    reason::Reason,
+    slot::Slot,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{
-    Count, Counters, Error, Probe, Reader, ReasonCount, Route, Status, counters, frame, kernel,
-    object::Object, region::Region,
+    Count, Counters, Desired, Error, Inspect, Probe, Reader, ReasonCount, Route, Status,
+    capture::{Batch, CaptureError, Captures, Started, Wish},
+    counters, digest, frame,
+    inspect::{
+        flows::{self, FlowReport, Remembered},
+        outcome::{self, Run},
+        slots::{self, Found, TableReport},
+        view::View,
+    },
+    kernel,
+    object::Object,
+    region::Region,
 };
-use crate::model::{BackendId, Mac, PoolName, ServiceName};
+use crate::model::{BackendId, PoolName, ServiceName};
+
+/// Flows are counted at most so often, however many ask.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+/// Tries to read the slots of a pool whose table is laid elsewhere meanwhile.
+const TRIES: u32 = 5;
 
 /// Whose the indices in the kernel's tables are, as of the last change.
 #[derive(Clone, Debug, Default)]
@@ -34,23 +52,52 @@ pub(super) struct Names {
 #[derive(Debug)]
 pub struct Live {
     object: Arc<Object>,
-    backends: Region,
+    key: HashKey,
+    seed: u64,
+    backends: View,
+    pools: View,
+    slots: View,
+    bases: View,
+    remembered: flows::Tables,
+    captures: Captures,
     report: Region,
     /// The dry run has one report: one question at a time.
     asking: Mutex<()>,
+    /// Whoever reads a whole table waits for whoever does.
+    reading: Mutex<()>,
+    counted: Mutex<Option<(Instant, Remembered)>>,
     names: RwLock<Arc<Names>>,
     status: RwLock<Arc<Status>>,
+    wanted: RwLock<Arc<Desired>>,
 }
 
 impl Live {
-    pub(super) fn new(object: Arc<Object>) -> Result<Self, Error> {
+    pub(super) fn new(object: Arc<Object>, secret: &[u8; 32]) -> Result<Self, Error> {
+        let view = |name| View::of(&object, name);
         Ok(Self {
-            backends: object.region(names::BACKENDS)?,
+            key: HashKey::from_secret(secret),
+            seed: digest::seed(secret),
+            backends: view(names::BACKENDS)?,
+            pools: view(names::POOLS)?,
+            slots: view(names::SLOTS)?,
+            bases: view(names::BASES)?,
+            remembered: flows::Tables {
+                probation: view(names::PROBATION)?,
+                protected: view(names::PROTECTED)?,
+                flows_new: view(names::FLOWS_NEW)?,
+                flows: view(names::FLOWS)?,
+                sources: view(names::SOURCES)?,
+                rules: view(names::RULES)?,
+            },
+            captures: Captures::new(object.clone())?,
             report: object.region(names::EXPLAIN)?,
             object,
-            asking: Mutex::new(()),
+            asking: Mutex::default(),
+            reading: Mutex::default(),
+            counted: Mutex::default(),
             names: RwLock::default(),
             status: RwLock::default(),
+            wanted: RwLock::default(),
         })
     }
 
@@ -61,14 +108,23 @@ impl Live {
         *self.status.write().unwrap_or_else(PoisonError::into_inner) = status;
     }
 
+    /// What the tables are to be compared with.
+    pub(super) fn want(&self, wanted: Arc<Desired>) {
+        *self.wanted.write().unwrap_or_else(PoisonError::into_inner) = wanted;
+    }
+
+    /// The engine ends: nothing may go on in the kernel that only this process would end.
+    pub(super) fn stop(&self) {
+        self.captures.stop();
+    }
+
     pub(super) fn names(&self) -> Arc<Names> {
         self.names.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Packets sent to each backend, by index.
-    pub(super) fn backend_packets(&self, highest: u16) -> Result<Vec<u64>, Error> {
-        let all = self.read(names::BACKEND_COUNTERS, u32::from(highest) + 1)?;
-        Ok(all.into_iter().map(|c| c.packets).collect())
+    /// Counters of each backend, by index.
+    pub(super) fn backend_counts(&self, highest: u16) -> Result<Vec<Count>, Error> {
+        self.count(names::BACKEND_COUNTERS, names::BACKEND_EVENTS, u32::from(highest) + 1)
     }
 
     fn read(&self, map: &str, wanted: u32) -> Result<Vec<Raw>, Error> {
@@ -108,64 +164,78 @@ impl Live {
     }
 
     fn backend(&self, index: u16) -> Option<Backend> {
-        let first = usize::from(index) * 8;
-        if first + 8 > self.backends.words() {
-            return None;
-        }
-        let words: [u64; 8] =
-            std::array::from_fn(|i| self.backends.word(first + i).load(std::sync::atomic::Ordering::Acquire));
+        let words: [u64; 8] = self.backends.take(usize::from(index) * 8);
         Backend::read_from_bytes(words.as_bytes()).ok()
     }
 
-    fn explain(&self, names: &Names, found: &Explain) -> Route {
-        let has = |flag| found.flags & flag != 0;
-        let backend = |index: u16| match index {
-            0 => "nobody".to_owned(),
-            i => names.backends.get(&i).map_or_else(|| format!("backend #{i}"), ToString::to_string),
-        };
-        let pool = names.pools.get(&found.pool);
-        let mut route = Route { verdict: "forward".to_owned(), ..Route::default() };
-        if !has(explain::FORWARDED) {
-            let reason = Reason::ALL.get(found.reason as usize).copied().unwrap_or(Reason::BadTable);
-            word(reason.verdict()).clone_into(&mut route.verdict);
-            route.reason = Some((reason.as_str().to_owned(), reason.describe().trim().to_owned()));
-        }
-        if has(explain::HAS_SERVICE) {
-            route.service = names.services.get(&found.service).map(ToString::to_string);
-            route.pool = pool.map(ToString::to_string);
-        }
-        if has(explain::HAS_SLOT) {
-            let of = pool.and_then(|p| names.slots.get(p)).copied().unwrap_or_default();
-            route.slot = Some((found.slot, of));
-            route.cur = Some(backend(found.cur));
-            let moving = has(explain::IN_TRANSITION);
-            route.base = moving.then(|| backend(found.base));
-            let by = match () {
-                () if has(explain::BY_PIN) => "pin",
-                () if has(explain::BY_BASE) => "base",
-                () if has(explain::BY_FREEZE) => "freeze",
-                () if has(explain::BY_FLOW) => "flow",
-                () if has(explain::BY_ID) => "connection id",
-                () if has(explain::BY_SOURCE) => "source",
-                () if has(explain::BY_SEQUENCE) => "turn",
-                () if moving => "cur",
-                () => "slot",
-            };
-            route.decided_by = Some(by.to_owned());
-        }
-        if found.backend != 0 {
-            route.backend = Some(backend(found.backend));
-            if let Some(b) = self.backend(found.backend) {
-                let addr = Ipv6Addr::from(b.addr);
-                route.address = Some(addr.to_ipv4_mapped().map_or(IpAddr::V6(addr), IpAddr::V4));
-                let interface = nix::net::if_::if_indextoname(b.ifindex).map_or_else(
-                    |_| format!("interface #{}", b.ifindex),
-                    |n| n.to_string_lossy().into_owned(),
-                );
-                route.via = Some(format!("{} on {interface}", Mac(b.dst_mac)));
+    /// Runs the dry run on `frame`: its report and its frame.
+    fn ask(&self, frame: &[u8]) -> Result<(Explain, Vec<u8>), Error> {
+        let _one = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, out) = self.object.run_on(names::PROG_WHERE, frame, None)?;
+        let words: [u64; size_of::<Explain>() / 8] =
+            std::array::from_fn(|i| self.report.word(i).load(std::sync::atomic::Ordering::Acquire));
+        let found = Explain::read_from_bytes(words.as_bytes()).map_err(|_| {
+            kernel("reading the dry run's report".into(), std::io::Error::other("its size differs"))
+        })?;
+        Ok((found, out))
+    }
+
+    fn explain(&self, probe: &Probe) -> Result<(Explain, Route), Error> {
+        let frame = frame::of(probe).map_err(Error::Probe)?;
+        let (found, out) = self.ask(&frame)?;
+        let backend = if found.backend == 0 { None } else { self.backend(found.backend) };
+        let interface = backend.as_ref().map(|b| {
+            nix::net::if_::if_indextoname(b.ifindex).map_or_else(
+                |_| format!("interface #{}", b.ifindex),
+                |name| name.to_string_lossy().into_owned(),
+            )
+        });
+        let run = Run { found: &found, backend, interface, frame: &frame, out: &out };
+        Ok((found, outcome::route(&self.names(), &run)))
+    }
+
+    /// First slot and number of slots of a pool.
+    fn range(&self, index: u16) -> (usize, usize) {
+        let [start, len] = zerocopy::transmute!(self.pools.word(usize::from(index) * 2));
+        let (start, len): (u32, u32) = (start, len);
+        (start as usize, len as usize)
+    }
+
+    /// Reads a pool's slots; a table that is laid elsewhere meanwhile is read again.
+    fn slots(&self, index: u16, names: &Names) -> Found {
+        let mut found = Found::default();
+        for _ in 0..TRIES {
+            let (start, len) = self.range(index);
+            found = Found::default();
+            for slot in 0..len {
+                let word = Slot(self.slots.half(start + slot));
+                found.slots.push(word);
+                if word.in_transition() {
+                    found.bases.push((slot as u32, self.bases.half(start + slot)));
+                }
+            }
+            if self.range(index) == (start, len) {
+                break;
             }
         }
-        route
+        let indices = found.slots.iter().map(|slot| slot.cur()).chain(found.bases.iter().map(|(_, b)| *b));
+        for index in indices.collect::<std::collections::BTreeSet<_>>() {
+            if let Some(record) = self.backend(index) {
+                found.ids.insert(index, record.id);
+            }
+            if let Some(id) = names.backends.get(&index) {
+                found.others.insert(index, id.backend.to_string());
+            }
+        }
+        found
+    }
+
+    fn table_of(&self, names: &Names, index: u16, pool: &PoolName, owners: bool) -> Option<TableReport> {
+        let wanted = self.wanted.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let desired = wanted.pools.get(pool)?;
+        let _one = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let report = slots::report(pool, &self.slots(index, names), desired, self.seed, owners);
+        Some(TableReport { drift_repaired: self.status().drift_repaired, ..report })
     }
 }
 
@@ -179,6 +249,7 @@ impl Reader for Live {
         let backends = self.count(names::BACKEND_COUNTERS, names::BACKEND_EVENTS, highest_backend)?;
         let reasons = self.read_words(names::REASON_COUNTERS, Reason::ALL.len())?;
         let pins = self.read_words(names::PIN_COUNTERS, PinEvent::ALL.len())?;
+        let probes = self.read_words(names::PROBE_COUNTERS, ProbeEvent::ALL.len())?;
         Ok(Counters {
             services: names
                 .services
@@ -195,32 +266,18 @@ impl Reader for Live {
                 .zip(reasons)
                 .map(|(reason, packets)| ReasonCount {
                     reason: reason.as_str(),
-                    verdict: word(reason.verdict()),
+                    verdict: outcome::word(reason.verdict()),
                     describe: reason.describe(),
                     packets,
                 })
                 .collect(),
             pins: PinEvent::ALL.iter().zip(pins).map(|(event, n)| (event.as_str(), n)).collect(),
+            probes: ProbeEvent::ALL.iter().zip(probes).map(|(event, n)| (event.as_str(), n)).collect(),
         })
     }
 
     fn route(&self, probe: &Probe) -> Result<Route, Error> {
-        let Some(frame) = frame::of(probe) else {
-            return Err(kernel(
-                format!("asking for {} -> {}", probe.src, probe.dst),
-                std::io::Error::other("source and destination are of different address families"),
-            ));
-        };
-        let found = {
-            let _one = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-            self.object.run(names::PROG_WHERE, &frame)?;
-            let words: [u64; size_of::<Explain>() / 8] =
-                std::array::from_fn(|i| self.report.word(i).load(std::sync::atomic::Ordering::Acquire));
-            Explain::read_from_bytes(words.as_bytes()).map_err(|_| {
-                kernel("reading the dry run's report".into(), std::io::Error::other("its size differs"))
-            })?
-        };
-        Ok(self.explain(&self.names(), &found))
+        self.explain(probe).map(|(_, route)| route)
     }
 
     fn status(&self) -> Arc<Status> {
@@ -228,10 +285,61 @@ impl Reader for Live {
     }
 }
 
-const fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "pass",
-        Verdict::Drop => "drop",
-        Verdict::Answer => "answer",
+impl Inspect for Live {
+    fn flows(&self) -> Result<Remembered, Error> {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, known)) = &*counted
+            && at.elapsed() < COUNT_EVERY
+        {
+            return Ok(known.clone());
+        }
+        let now = self.object.now()?;
+        let known = self.remembered.count(&self.names(), now, self.object.clock.tick());
+        *counted = Some((Instant::now(), known.clone()));
+        Ok(known)
+    }
+
+    fn flow(&self, probe: &Probe) -> Result<FlowReport, Error> {
+        let (found, route) = self.explain(probe)?;
+        if found.flags & explain::HAS_SERVICE == 0 {
+            return Ok(FlowReport { route, known: Vec::new() });
+        }
+        let source = match probe {
+            Probe::Shape(shape) => self.remembered.source(&self.key, found.service, shape),
+            Probe::Frame(_) => None,
+        };
+        let now = self.object.now()?;
+        let tick = self.object.clock.tick();
+        let known = self.remembered.find(&self.names(), found.hash, source, now, tick);
+        Ok(FlowReport { route, known })
+    }
+
+    fn table(&self, pool: &PoolName, owners: bool) -> Result<Option<TableReport>, Error> {
+        let names = self.names();
+        let index = names.pools.iter().find(|(_, name)| *name == pool).map(|(index, _)| *index);
+        Ok(index.and_then(|index| self.table_of(&names, index, pool, owners)))
+    }
+
+    fn tables(&self, owners: bool) -> Result<Vec<TableReport>, Error> {
+        let names = self.names();
+        let mut all: Vec<_> = names
+            .pools
+            .iter()
+            .filter_map(|(index, pool)| self.table_of(&names, *index, pool, owners))
+            .collect();
+        all.sort_by(|a, b| a.pool.cmp(&b.pool));
+        Ok(all)
+    }
+
+    fn capture(&self, wish: &Wish) -> Result<Started, CaptureError> {
+        self.captures.start(wish)
+    }
+
+    fn captured(&self, id: u64) -> Result<Batch, CaptureError> {
+        self.captures.next(id)
+    }
+
+    fn end_capture(&self, id: u64) -> Result<(), CaptureError> {
+        self.captures.end(id)
     }
 }

@@ -9,8 +9,8 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader, TestRun, TestRunOptions,
-    maps::{Map, MapData, PerCpuArray, PerCpuValues},
-    programs::Xdp,
+    maps::{Map, MapData, PerCpuArray, PerCpuValues, PerfEventArray},
+    programs::{SchedClassifier, Xdp},
 };
 use lb_common::{
     hash::HashKey,
@@ -85,12 +85,28 @@ pub struct Object {
     /// Locked only to run or attach a program.
     ebpf: Mutex<Ebpf>,
     maps: BTreeMap<&'static str, MapHandle>,
+    /// Where copies of dropped frames come out; locked only to open its rings.
+    captured: Mutex<Captured>,
     /// Actual sizes, those of adopted maps included.
     pub sizes: Sizes,
     /// Maps were there already: the tables may hold a predecessor's state.
     pub adopted: bool,
     /// The program's clock.
     pub clock: Clock,
+    /// The programs of checks are loaded; else why they are not.
+    probes: Result<(), String>,
+}
+
+/// The map of the rings, with a descriptor of its own.
+struct Captured {
+    array: PerfEventArray<MapData>,
+    fd: OwnedFd,
+}
+
+impl std::fmt::Debug for Captured {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Captured").field("fd", &self.fd).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -181,11 +197,20 @@ impl Object {
                 .load()
                 .map_err(|e| kernel(format!("verifying the program {program}"), e))?;
         }
+        // What forwards does not depend on what checks.
+        let probes = [names::PROG_PROBE_OUT, names::PROG_PROBE_IN].iter().try_for_each(|program| {
+            let verified = classifier(&mut ebpf, program)
+                .and_then(|p| p.load().map_err(|e| kernel(format!("verifying the program {program}"), e)));
+            verified.map_err(|e| e.to_string())
+        });
         let mut maps = BTreeMap::new();
-        for name in names::PINNED_MAPS.iter().chain(&[names::EXPLAIN, names::CLOCK]).copied() {
+        let own = [names::EXPLAIN, names::CLOCK, names::PROBES, names::PROBE_FLOWS, names::PROBE_COUNTERS];
+        for name in names::PINNED_MAPS.iter().chain(&own).copied() {
             maps.insert(name, handle(&ebpf, name)?);
         }
-        let object = Self { ebpf: Mutex::new(ebpf), maps, sizes, adopted: found > 0, clock };
+        let captured = Mutex::new(captured(&mut ebpf)?);
+        let object =
+            Self { ebpf: Mutex::new(ebpf), maps, captured, sizes, adopted: found > 0, clock, probes };
         object.claim(key)?;
         Ok(object)
     }
@@ -252,6 +277,20 @@ impl Object {
         f(xdp(&mut self.ebpf.lock().unwrap_or_else(PoisonError::into_inner), name)?)
     }
 
+    /// Whether the programs of checks are there; else why not.
+    pub fn probes(&self) -> Result<(), String> {
+        self.probes.clone()
+    }
+
+    /// Does something with the loaded program of checks `name`, exclusively.
+    pub fn with_classifier<T>(
+        &self,
+        name: &str,
+        f: impl FnOnce(&mut SchedClassifier) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        f(classifier(&mut self.ebpf.lock().unwrap_or_else(PoisonError::into_inner), name)?)
+    }
+
     /// Runs the program `name` once on `frame`; returns its action.
     pub fn run(&self, name: &str, frame: &[u8]) -> Result<u32, Error> {
         self.run_on(name, frame, None).map(|(action, _)| action)
@@ -290,6 +329,22 @@ impl Object {
         Region::map(name, &map.fd, map.entries, map.value_size)
     }
 
+    /// Bytes of the array map `name`.
+    pub(super) fn bytes(&self, name: &str) -> Result<usize, Error> {
+        let map = self.map(name)?;
+        Ok(map.entries as usize * map.value_size as usize)
+    }
+
+    /// Does something with the map of the rings for dropped frames, exclusively.
+    pub(super) fn with_captured<T>(
+        &self,
+        f: impl FnOnce(&mut PerfEventArray<MapData>, BorrowedFd<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut captured = self.captured.lock().unwrap_or_else(PoisonError::into_inner);
+        let Captured { array, fd } = &mut *captured;
+        f(array, fd.as_fd())
+    }
+
     /// The descriptor of the map `name`.
     pub fn map_fd(&self, name: &str) -> Result<BorrowedFd<'_>, Error> {
         Ok(self.map(name)?.fd.as_fd())
@@ -313,6 +368,17 @@ impl Object {
     }
 }
 
+/// Takes the map of the rings out of the object, whose programs have it already.
+fn captured(ebpf: &mut Ebpf) -> Result<Captured, Error> {
+    let what = || format!("finding the map {}", names::CAPTURED);
+    let Some(Map::PerfEventArray(data)) = ebpf.take_map(names::CAPTURED) else {
+        return Err(kernel(what(), std::io::Error::other("the object has no such map")));
+    };
+    let fd = data.fd().as_fd().try_clone_to_owned().map_err(|e| kernel(what(), e))?;
+    let array = PerfEventArray::try_from(Map::PerfEventArray(data)).map_err(|e| kernel(what(), e))?;
+    Ok(Captured { array, fd })
+}
+
 fn handle(ebpf: &Ebpf, name: &str) -> Result<MapHandle, Error> {
     let what = || format!("finding the map {name}");
     let Some(Map::Array(data) | Map::PerCpuArray(data) | Map::LpmTrie(data) | Map::HashMap(data)) =
@@ -328,6 +394,14 @@ fn handle(ebpf: &Ebpf, name: &str) -> Result<MapHandle, Error> {
 /// Ticks after which the program ignores a pin. Which pins still bind is the daemon's knowledge, per pool; it removes the others.
 /// This only bounds what a daemon that is gone leaves behind: half the range of the 16-bit clock.
 const MAX_PIN_IDLE: u32 = 1 << 15;
+
+fn classifier<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut SchedClassifier, Error> {
+    let what = || format!("finding the program {name}");
+    ebpf.program_mut(name)
+        .ok_or_else(|| kernel(what(), std::io::Error::other("the object has no such program")))?
+        .try_into()
+        .map_err(|e| kernel(what(), e))
+}
 
 fn xdp<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp, Error> {
     let what = || format!("finding the program {name}");

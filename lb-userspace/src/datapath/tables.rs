@@ -36,6 +36,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use lb_common::{service::ServiceRef, slot::MAX_BACKEND};
 
+pub(super) use self::backends::way;
 use self::{
     backends::{Backends, Surroundings},
     clock::{WideClock, short_ticks, ticks},

@@ -19,6 +19,7 @@ use super::{
     hysteresis::Hysteresis,
     probe::{Network, Probe},
     prober::{Prober, Reply, Shared},
+    production::ProductionPath,
     schedule::Schedule,
 };
 use crate::model::CheckTarget;
@@ -59,10 +60,16 @@ impl Checker {
     /// A checker without targets, on the runtime this is called in. Verdicts go to `events`; when that queue is full, probers wait
     /// and nothing is lost. `stop` ends all checks.
     ///
+    /// Checks by the VIP go by `production`; without it, to the backends' own addresses.
+    ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn spawn(events: mpsc::Sender<HealthEvent>, stop: CancellationToken) -> Self {
-        Self::with_probe(events, stop, Arc::new(Network::default()), rand::random())
+    pub fn spawn(
+        events: mpsc::Sender<HealthEvent>,
+        production: Option<Arc<dyn ProductionPath>>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self::with_probe(events, stop, Arc::new(Network::new(production)), rand::random())
     }
 
     /// The same with another network and a known salt.

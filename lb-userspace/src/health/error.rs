@@ -48,6 +48,9 @@ pub enum ProbeError {
     /// The kernel gave up: retransmissions or keep-alive probes were not answered.
     #[error("no answer from the host while {0}")]
     Silent(Stage),
+    /// The data plane dropped its packets on the way of clients' packets; why.
+    #[error("not sent to the VIP: {0}")]
+    Path(&'static str),
     /// A router or our own routing table said so.
     #[error("{0} unreachable")]
     Unreachable(&'static str),
@@ -146,7 +149,7 @@ impl ProbeError {
         match self {
             Self::Refused => "refused",
             Self::Timeout { .. } | Self::Silent(_) => "timeout",
-            Self::Unreachable(_) => "unreachable",
+            Self::Unreachable(_) | Self::Path(_) => "unreachable",
             Self::Reset(_) => "reset",
             Self::Closed(_) => "closed",
             Self::Tls(_) | Self::CaFile { .. } => "tls",

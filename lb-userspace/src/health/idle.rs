@@ -9,6 +9,7 @@ use super::{
     ProbeError, Stage,
     deadline::Deadline,
     probe::{Held, Loss},
+    production::Marked,
     tcp,
 };
 
@@ -17,8 +18,12 @@ use super::{
 const READ_PAUSE: Duration = Duration::from_millis(100);
 
 /// Opens the connection.
-pub(super) async fn open(to: SocketAddr, deadline: Deadline) -> Result<Held, ProbeError> {
-    let stream = tcp::connect(to, deadline, tcp::KeepAlive::Idle).await?;
+pub(super) async fn open(
+    to: SocketAddr,
+    deadline: Deadline,
+    marked: Option<Marked<'_>>,
+) -> Result<Held, ProbeError> {
+    let stream = tcp::connect(to, deadline, tcp::KeepAlive::Idle, marked).await?;
     Ok(Box::pin(watch(stream)))
 }
 

@@ -1,10 +1,17 @@
 //! The seam between prober and network.
 
-use std::{fmt, pin::Pin, time::Duration};
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 use hyper::StatusCode;
 
-use super::{ProbeError, deadline::Deadline, error::Reason, http, idle, tcp, tls};
+use super::{
+    ProbeError,
+    deadline::Deadline,
+    error::Reason,
+    http, idle,
+    production::{self, ProductionPath},
+    tcp, tls,
+};
 use crate::model::{CheckKind, CheckTarget};
 
 /// What a passing check saw.
@@ -79,30 +86,46 @@ pub(super) trait Probe: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug, Default)]
 pub(super) struct Network {
     tls: tls::Configs,
+    production: Option<Arc<dyn ProductionPath>>,
+}
+
+impl Network {
+    /// A network on which checks with [`crate::model::Via::Vip`] go by `production`; without, all go to the backends' own addresses.
+    pub(super) fn new(production: Option<Arc<dyn ProductionPath>>) -> Self {
+        Self { tls: tls::Configs::default(), production }
+    }
 }
 
 impl Probe for Network {
     fn check<'a>(&'a self, target: &'a CheckTarget) -> Boxed<'a, Result<Success, ProbeError>> {
         let to = target.socket();
-        let deadline = Deadline::after(target.spec.timeout);
+        let timeout = target.spec.timeout;
+        // The wait for a way is none of the backend's doing, so its time begins after that.
+        let marked = production::marked(self.production.as_ref(), target);
         // Each kind in its own box: a connect does not pay for the room of a TLS handshake.
         match &target.spec.kind {
             CheckKind::Tcp => Box::pin(async move {
-                tcp::connect(to, deadline, tcp::KeepAlive::Off).await?;
+                let marked = marked.await?;
+                tcp::connect(to, Deadline::after(timeout), tcp::KeepAlive::Off, marked).await?;
                 Ok(Pass::Connected.into())
             }),
             CheckKind::Idle => Box::pin(async move {
-                let held = idle::open(to, deadline).await?;
+                let marked = marked.await?;
+                let held = idle::open(to, Deadline::after(timeout), marked).await?;
                 Ok(Success { pass: Pass::Connected, held: Some(held) })
             }),
             CheckKind::Http(http) => Box::pin(async move {
-                let stream = tcp::connect(to, deadline, tcp::KeepAlive::Off).await?;
+                let marked = marked.await?;
+                let deadline = Deadline::after(timeout);
+                let stream = tcp::connect(to, deadline, tcp::KeepAlive::Off, marked).await?;
                 http::check(stream, http, deadline).await.map(Success::from)
             }),
             CheckKind::Https(http, tls) => Box::pin(async move {
+                let marked = marked.await?;
+                let deadline = Deadline::after(timeout);
                 // Before connecting: a bad CA file is told as such, and the handshake follows the connect at once.
                 let config = deadline.within(super::Stage::Tls, self.tls.get(tls)).await?;
-                let stream = tcp::connect(to, deadline, tcp::KeepAlive::Off).await?;
+                let stream = tcp::connect(to, deadline, tcp::KeepAlive::Off, marked).await?;
                 let stream = tls::handshake(stream, config, &tls.sni, deadline).await?;
                 http::check(stream, http, deadline).await.map(Success::from)
             }),

@@ -4,7 +4,11 @@ use std::time::SystemTime;
 
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::names::{self, Kind, Name};
+use super::{
+    connections,
+    names::{self, Kind, Name},
+    outliers,
+};
 use crate::{
     api::{moment::Moment, view::alerts::STUCK_AFTER_SECONDS},
     coordinator::snapshot::PoolView,
@@ -106,6 +110,7 @@ pub fn collect(moment: &Moment, samples: &mut Samples) {
     samples.count(&names::RELOADS, &["failure"], snapshot.reloads.1);
     samples.flag(&names::DATAPATH_PROBLEM, &[], moment.status.problem.is_some());
     samples.count(&names::DRIFT_REPAIRED, &[], moment.status.drift_repaired);
+    connections::tables(&moment.status, samples);
     samples.count(&names::REVISION_LAG, &[], snapshot.revision.saturating_sub(moment.status.revision));
     let overrides = snapshot
         .pools
@@ -125,6 +130,8 @@ fn traffic(moment: &Moment, samples: &mut Samples) {
         samples.count(&names::SERVICE_PACKETS, &labels, count.packets);
         samples.count(&names::SERVICE_BYTES, &labels, count.bytes);
         samples.count(&names::SERVICE_CONNECTIONS, &labels, count.syns);
+        samples.count(&names::SERVICE_CLOSES, &labels, count.closes);
+        samples.count(&names::SERVICE_RESETS, &labels, count.resets);
     }
     for (id, count) in moment.backend_counts() {
         let labels = [id.pool.as_str(), id.backend.as_str()];
@@ -132,9 +139,14 @@ fn traffic(moment: &Moment, samples: &mut Samples) {
         samples.count(&names::BACKEND_BYTES, &labels, count.bytes);
         samples.count(&names::BACKEND_CONNECTIONS, &labels, count.syns);
         samples.count(&names::BACKEND_CLOSES, &labels, count.closes);
+        samples.count(&names::BACKEND_RESETS, &labels, count.resets);
+        connections::retransmits(moment, id, count.retransmits, samples);
     }
     for reason in &counters.reasons {
         samples.count(&names::PACKETS_STOPPED, &[reason.reason, reason.verdict], reason.packets);
+    }
+    for (event, count) in &counters.probes {
+        samples.count(&names::CHECK_PACKETS, &[event], *count);
     }
     for (event, count) in &counters.pins {
         samples.count(&names::PINS, &[event], *count);
@@ -156,9 +168,12 @@ fn pool_samples(moment: &Moment, name: &PoolName, pool: &PoolView, samples: &mut
     if let Some(status) = moment.status.pools.get(name) {
         samples.count(&names::POOL_SLOTS_IN_TRANSITION, &labels, u64::from(status.in_transition));
     }
+    outliers::collect(moment, name, pool, samples);
+    connections::current(moment, name, samples);
     for (backend, view) in &pool.backends {
         let labels = [name.as_str(), backend.as_str()];
         samples.count(&names::BACKEND_WEIGHT, &labels, u64::from(view.weight.get()));
+        samples.count(&names::BACKEND_CONFIGURED_WEIGHT, &labels, u64::from(view.configured_weight.get()));
         samples.flag(&names::BACKEND_UP, &labels, view.up == Some(true));
         samples.flag(&names::BACKEND_POOLED, &labels, view.enabled());
         for state in STATES {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::api::{
     moment::Moment,
-    types::{Backend, List, Pool, Service, Severity, Status},
+    types::{Backend, Connections, List, Pool, Service, Severity, Status},
     view,
 };
 use crate::model::endpoint::place;
@@ -93,7 +93,7 @@ fn backends(out: &mut String, pool: &Pool, now: u64) {
     let slots = pool.table.as_ref().map_or(0, |table| table.slots);
     out.push_str(
         "<table>\n<tr><th>backend</th><th>address</th><th>pooled</th><th>state</th><th class=\"n\">weight</th>\
-         <th class=\"n\">share</th><th>since</th><th>note</th></tr>\n",
+         <th class=\"n\">share</th><th class=\"n\">active</th><th class=\"n\">inactive</th><th>since</th><th>note</th></tr>\n",
     );
     for b in &pool.members {
         row(out, b, slots, now);
@@ -112,15 +112,28 @@ fn row(out: &mut String, b: &Backend, slots: u32, now: u64) {
     {
         let _ = write!(note, " {problem}");
     }
+    for finding in &b.outlier.findings {
+        let _ = write!(note, " stands out: {}.", finding.text);
+    }
+    if let Some(lowered) = &b.lowered {
+        let _ = write!(note, " weight lowered from {}", lowered.from);
+    }
+    let connections = |of: fn(&Connections) -> u64| match &b.connections {
+        Some(c) if c.exact => of(c).to_string(),
+        Some(c) => format!("~{}", of(c)),
+        None => "-".to_owned(),
+    };
     let state = b.state;
     let _ = writeln!(
         out,
         "<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"{state}\">{state}</td><td class=\"n\">{}</td>\
-         <td class=\"n\">{share}</td><td>{}</td><td class=\"note\">{}</td></tr>",
+         <td class=\"n\">{share}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td><td class=\"note\">{}</td></tr>",
         escape(&b.name),
         b.address,
         b.pooled,
         b.weight,
+        connections(|c| c.active),
+        connections(|c| c.inactive),
         age(now.saturating_sub(b.since)),
         escape(note.trim()),
     );

@@ -358,6 +358,7 @@ fn two_checks_of_one_kind_keep_two_series() {
             kind: CheckKind::Idle,
             ..CheckSpec::clone(&backend.checks[1].spec)
         }),
+        production: None,
     };
     backend.checks.push(second);
     site.snapshot.send_replace(Arc::new(snapshot));

@@ -131,7 +131,7 @@ impl fmt::Display for Disposition {
 pub const GUE_PORT: u16 = 6080;
 
 /// How packets reach a backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
     /// With its MAC address, otherwise unchanged: it shares a network with this host (LVS: direct routing, gatewaying).

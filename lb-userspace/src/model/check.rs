@@ -10,6 +10,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::{Backend, Method};
+
 /// One check, written once for a pool and run against each of its backends. Equal specs against one address run once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CheckSpec {
@@ -38,9 +40,9 @@ pub struct CheckSpec {
 #[serde(rename_all = "lowercase")]
 pub enum Via {
     /// To the backend's own address.
-    #[default]
     Backend,
     /// To the VIP, by the backend's forwarding method, as clients' packets go: finds a host that lost the VIP.
+    #[default]
     Vip,
 }
 
@@ -109,6 +111,25 @@ pub struct TlsCheck {
     pub ca_file: Option<PathBuf>,
 }
 
+/// The way of clients' packets to a backend: all that decides how they get there, besides the backend's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Production {
+    /// The VIP, of the family of the backend's address.
+    pub vip: IpAddr,
+    /// How packets reach the backend.
+    pub method: Method,
+    /// Destination port of GUE; 0 with any other method, so that equal ways compare equal.
+    pub gue_port: u16,
+}
+
+impl Production {
+    /// The way to `backend` for packets to `vip`; `None` when the two are of different families: a check's connection cannot be both.
+    pub fn to(backend: &Backend, vip: IpAddr) -> Option<Self> {
+        let gue_port = if backend.method == Method::Gue { backend.gue_port } else { 0 };
+        (vip.is_ipv4() == backend.address.is_ipv4()).then_some(Self { vip, method: backend.method, gue_port })
+    }
+}
+
 /// One check against one address: the identity under which it runs and is shared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CheckTarget {
@@ -116,11 +137,20 @@ pub struct CheckTarget {
     pub address: IpAddr,
     /// What to do there.
     pub spec: Arc<CheckSpec>,
+    /// The way of clients' packets, if it takes that. `None` with [`Via::Vip`]: no service of the pool has a VIP of the family of the
+    /// backend's address, so it is checked on its own address.
+    pub production: Option<Production>,
 }
 
 impl CheckTarget {
     /// Address and port.
     pub fn socket(&self) -> SocketAddr {
         SocketAddr::new(self.address, self.spec.port)
+    }
+
+    /// Why it takes another way than it was told to, if it does.
+    pub fn detour(&self) -> Option<&'static str> {
+        (self.spec.via == Via::Vip && self.production.is_none())
+            .then_some("checked on its own address: no VIP of its family")
     }
 }

@@ -144,6 +144,7 @@ impl Site {
             threshold: 0.5,
             check: r#"kind = "http", url = "http://cache.example.org/check", interval = "200ms", timeout = "200ms", jitter = 0, fall = 2"#,
             hosts: self.hosts.iter().map(|host| (host.name, host.address, 10)).collect(),
+            pool: "",
             further: String::new(),
         };
         change(&mut settings);
@@ -185,6 +186,8 @@ pub(crate) struct Settings {
     pub(crate) check: &'static str,
     /// Name, address, weight.
     pub(crate) hosts: Vec<(&'static str, IpAddr, u32)>,
+    /// More keys of the pool.
+    pub(crate) pool: &'static str,
     /// More tables.
     pub(crate) further: String,
 }
@@ -220,6 +223,7 @@ pool = "cache"
 [pools.cache]
 slots = 1021
 depool_threshold = {threshold}
+{pool}
 {checks}
 
 [pools.cache.backends]
@@ -229,6 +233,7 @@ depool_threshold = {threshold}
             mode = self.mode,
             bpf = site.bpf.display(),
             threshold = self.threshold,
+            pool = self.pool,
             further = self.further,
         )
     }

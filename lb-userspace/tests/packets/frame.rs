@@ -39,11 +39,15 @@ pub(crate) enum Kind {
 /// A flow of the client with a port.
 pub(crate) fn flow(dst: &str, sport: u16) -> Flow {
     let dst: SocketAddr = dst.parse().unwrap();
-    let src = match dst.ip() {
+    Flow { src: SocketAddr::new(client(&dst.ip().to_string()), sport), dst }
+}
+
+/// The client, in the family of an address.
+pub(crate) fn client(of: &str) -> IpAddr {
+    match of.parse().unwrap() {
         IpAddr::V4(_) => IpAddr::from([198, 51, 100, 7]),
         IpAddr::V6(_) => "2001:db8:c::7".parse().unwrap(),
-    };
-    Flow { src: SocketAddr::new(src, sport), dst }
+    }
 }
 
 /// Ethernet, IP with a TTL of 64 and without options, transport header, a few bytes of payload.

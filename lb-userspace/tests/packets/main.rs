@@ -6,16 +6,20 @@
 //! | `model` | what must become of a frame, written from the specification without the product's parser |
 //! | `world` | a loaded object with tables, and one packet through it, watched from all sides |
 //! | `verdicts` | one named case for each thing a frame can be |
+//! | `probe` | checks on the way of clients' packets |
 //! | `truncation` | every header cut at every byte |
 //! | `transitions` | slots that change owner: bases, pins, and how they end |
-//! | `random` | many thousand random frames against the model |
 //!
 //! Loading a program needs root; without it the tests say so and do nothing.
 
+mod counts;
 mod frame;
+mod icmp;
 mod model;
-mod random;
+mod probe;
+mod site;
 mod transitions;
 mod truncation;
 mod verdicts;
+mod view;
 mod world;

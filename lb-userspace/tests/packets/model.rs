@@ -1,180 +1,173 @@
-//! What must become of a frame: the rules of the data plane once more, in plain Rust over byte offsets, without the product's parser.
+//! What must become of a frame: the rules of the data plane once more, in plain Rust over byte offsets, without the product's parser,
+//! tables of flows or verdicts. It looks at what is wanted, and at the slots and turns that the daemon wrote; who owns which flow it
+//! remembers itself, in maps without buckets, tags or room to run out of.
+//!
+//! | file | rules of |
+//! |---|---|
+//! | `read` | headers |
+//! | `find` | destination → service |
+//! | `owner` | flow → backend: access, tracked flows, connection ids, sources, turns, slots |
+//! | `moving` | slots in transition: pins and bases |
+//! | `forward` | backend → frame: tags, addresses, tunnels, lengths |
+//! | `icmp` | echo, errors about flows, "too big" |
+//! | `memory` | what is remembered, for how long |
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+mod find;
+mod forward;
+mod icmp;
+mod memory;
+mod moving;
+mod owner;
+mod packet;
+mod read;
 
-use lb_common::reason::Reason;
+use lb_common::{
+    counter::PinEvent,
+    explain::{Explain, FOLLOWS, FORWARDED},
+    reason::Reason,
+};
 
-use crate::frame::{ETH, Flow, QINQ, VLAN};
+pub(crate) use self::{
+    memory::Model,
+    packet::Packet,
+    read::{Part, Seen, read, seal, sum, transport},
+};
+use crate::{frame::Flow, view::View};
 
-/// What the headers of a frame say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
-    pub(crate) flow: Flow,
-    pub(crate) proto: u8,
-    pub(crate) flags: u8,
-    pub(crate) ttl: u8,
-    pub(crate) tags: usize,
+/// What became of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Not forwarded.
+    Stopped(Reason),
+    /// Turned into an answer.
+    Answered { why: Reason, frame: Vec<u8> },
+    /// Forwarded to a backend (`pool/name`), for a service if one can be told.
+    Sent { service: Option<String>, backend: String, redirected: bool, frame: Vec<u8> },
 }
 
-/// Where a frame is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hop {
-    pub(crate) dst_mac: [u8; 6],
-    pub(crate) src_mac: [u8; 6],
-    pub(crate) vlan: u16,
-    pub(crate) ifindex: u32,
-}
-
-fn bytes<const N: usize>(frame: &[u8], at: usize) -> Result<[u8; N], Reason> {
-    frame.get(at..at + N).and_then(|b| b.try_into().ok()).ok_or(Reason::Truncated)
-}
-
-fn word(frame: &[u8], at: usize) -> Result<u16, Reason> {
-    bytes(frame, at).map(u16::from_be_bytes)
-}
-
-/// Reads a frame's headers as far as a balancer has to.
-pub(crate) fn read(frame: &[u8]) -> Result<Seen, Reason> {
-    let mut tags = 0;
-    let mut ethertype = word(frame, 12)?;
-    while ethertype == VLAN || ethertype == QINQ {
-        if tags == 2 {
-            return Err(Reason::TooManyTags);
+impl Outcome {
+    /// The backend's name without its pool, or the reason's label.
+    pub(crate) fn short(&self) -> String {
+        match self {
+            Self::Stopped(why) | Self::Answered { why, .. } => why.as_str().to_owned(),
+            Self::Sent { backend, .. } => backend.split('/').nth(1).unwrap().to_owned(),
         }
-        tags += 1;
-        ethertype = word(frame, 12 + 4 * tags)?;
     }
-    let ip = ETH + 4 * tags;
-    let (src, dst, proto, ttl, l4): (IpAddr, IpAddr, u8, u8, usize) = match ethertype {
-        0x0800 => {
-            let header: [u8; 20] = bytes(frame, ip)?;
-            let length = usize::from(header[0] & 15) * 4;
-            if header[0] >> 4 != 4 || length < 20 {
-                return Err(Reason::Malformed);
-            }
-            if frame.len() < ip + length {
-                return Err(Reason::Truncated);
-            }
-            // Bit 13 is "more fragments", bits 12 to 0 are the offset.
-            if u16::from_be_bytes([header[6], header[7]]) & 0b0011_1111_1111_1111 != 0 {
-                return Err(Reason::Fragment);
-            }
-            let [src, dst] = [12, 16].map(|at| Ipv4Addr::from(bytes::<4>(&header, at).unwrap()));
-            (src.into(), dst.into(), header[9], header[8], ip + length)
-        }
-        0x86dd => {
-            let header: [u8; 40] = bytes(frame, ip)?;
-            if header[0] >> 4 != 6 {
-                return Err(Reason::Malformed);
-            }
-            let (proto, l4) = extensions(frame, header[6], ip + 40)?;
-            let [src, dst] = [8, 24].map(|at| Ipv6Addr::from(bytes::<16>(&header, at).unwrap()));
-            (src.into(), dst.into(), proto, header[7], l4)
-        }
-        _ => return Err(Reason::NotIp),
-    };
-    let needed = match proto {
-        6 => 20,
-        17 => 8,
-        _ => return Err(Reason::NotTcpUdp),
-    };
-    if frame.len() < l4 + needed {
-        return Err(Reason::Truncated);
-    }
-    let flow =
-        Flow { src: SocketAddr::new(src, word(frame, l4)?), dst: SocketAddr::new(dst, word(frame, l4 + 2)?) };
-    Ok(Seen { flow, proto, flags: if proto == 6 { frame[l4 + 13] } else { 0 }, ttl, tags })
 }
 
-/// Walks IPv6 extension headers; returns the protocol behind them and where it begins.
-fn extensions(frame: &[u8], mut next: u8, mut at: usize) -> Result<(u8, usize), Reason> {
-    let mut seen = 0;
-    while [0, 43, 44, 51, 60].contains(&next) {
-        if seen == 4 {
-            return Err(Reason::TooManyExtensions);
+/// What is counted besides the outcome.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Effects {
+    pub(crate) events: Vec<PinEvent>,
+    /// The backend that made a client ask twice.
+    pub(crate) retransmit: Option<u16>,
+    /// Service, backend, and the flags that count.
+    pub(crate) forwarded: Option<(Option<u16>, u16, u8)>,
+}
+
+/// The model's whole answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Judged {
+    pub(crate) outcome: Outcome,
+    pub(crate) told: Explain,
+    pub(crate) effects: Effects,
+}
+
+/// One frame on its way.
+pub(crate) struct Walk<'w> {
+    pub(crate) view: &'w View<'w>,
+    pub(crate) frame: &'w [u8],
+    pub(crate) seen: Seen,
+    pub(crate) told: Explain,
+    pub(crate) effects: Effects,
+}
+
+/// Where and for whom a packet is sent.
+struct Way {
+    service: Option<u16>,
+    backend: u16,
+    hash: u64,
+    flags: u8,
+    /// Its sender may be told that it is too long.
+    tell: bool,
+}
+
+/// Nobody: a first fragment that is not for a service. Its others are not either.
+const NOT_OURS: u16 = 0;
+
+impl Model {
+    /// The answer for a frame; remembers what there is to remember of it.
+    pub(crate) fn judge(&mut self, view: &View<'_>, frame: &[u8]) -> Judged {
+        let mut told = Explain::default();
+        let mut effects = Effects::default();
+        let outcome = read(frame).and_then(|seen| {
+            let mut walk = Walk { view, frame, seen, told, effects: Effects::default() };
+            let outcome = self.walk(&mut walk);
+            (told, effects) = (walk.told, walk.effects);
+            outcome
+        });
+        let outcome = outcome.unwrap_or_else(Outcome::Stopped);
+        match &outcome {
+            Outcome::Stopped(why) | Outcome::Answered { why, .. } => told.reason = *why as u32,
+            Outcome::Sent { .. } => told.flags |= FORWARDED,
         }
-        seen += 1;
-        let first: [u8; 8] = bytes(frame, at)?;
-        let length = match next {
-            44 => {
-                // A header that fragments nothing (RFC 6946) is an ordinary one.
-                let field = u16::from_be_bytes([first[2], first[3]]);
-                if field >> 3 != 0 || field & 1 != 0 {
-                    return Err(Reason::Fragment);
-                }
-                8
+        Judged { outcome, told, effects }
+    }
+
+    fn walk(&mut self, walk: &mut Walk<'_>) -> Result<Outcome, Reason> {
+        let seen = walk.seen;
+        if let Part::Later(_) = seen.part {
+            return self.later(walk);
+        }
+        let whole = seen.part == Part::Whole;
+        // Of a fragment that is nobody's, it is only said that it is a fragment.
+        let nobody = |why: Reason| if whole { why } else { Reason::Fragment };
+        let icmp = if seen.six { 58 } else { 1 };
+        match seen.proto {
+            6 | 17 => {
+                let (sport, dport, flags) = transport(walk.frame, seen.l4, seen.proto)?;
+                let Some(service) = find::service(walk.view, seen.dst, dport, seen.proto) else {
+                    self.teach(walk, NOT_OURS);
+                    return Err(nobody(Reason::NotService));
+                };
+                let flow = Flow { src: (seen.src, sport).into(), dst: (seen.dst, dport).into() };
+                let packet = Packet::of(flow, seen.proto, flags).with_payload(walk.frame, seen.l4, service);
+                let owner = self.owner(walk, service, &packet, false)?;
+                self.teach(walk, owner);
+                let way = Way {
+                    service: Some(service.index),
+                    backend: owner,
+                    hash: packet.hash,
+                    flags: packet.flags,
+                    tell: seen.tell,
+                };
+                forward::send(walk, &way)
             }
-            43 if first[3] > 0 => return Err(Reason::SourceRouted),
-            51 => (usize::from(first[1]) + 2) * 4,
-            _ => (usize::from(first[1]) + 1) * 8,
+            proto if proto == icmp && whole && find::is_vip(walk.view, seen.dst) => self.icmp(walk),
+            132 if find::is_vip(walk.view, seen.dst) => Err(Reason::Sctp),
+            _ => Err(nobody(Reason::NotTcpUdp)),
+        }
+    }
+
+    /// Fragments behind the first.
+    fn later(&mut self, walk: &mut Walk<'_>) -> Result<Outcome, Reason> {
+        let seen = walk.seen;
+        let Some(backend) = self.fragment(walk.view, &seen) else {
+            let ours = matches!(seen.proto, 6 | 17) && find::is_vip(walk.view, seen.dst);
+            return Err(if ours { Reason::FragmentUnknown } else { Reason::Fragment });
         };
-        // The shortest header counted in words may claim less than its fixed part.
-        at += length.max(8);
-        if at > frame.len() {
-            return Err(Reason::Truncated);
+        if backend == NOT_OURS {
+            return Err(Reason::Fragment);
         }
-        next = first[0];
+        let hash = walk.view.fragment_hash(&seen);
+        walk.told.flags |= FOLLOWS;
+        (walk.told.hash, walk.told.backend) = (hash, backend);
+        // RFC 1122, section 3.2.2: no ICMP error about any but a first fragment. RFC 4443 has no such rule.
+        let way = Way { service: None, backend, hash, flags: 0, tell: seen.tell && seen.six };
+        let sent = forward::send(walk, &way)?;
+        if let Outcome::Sent { .. } = sent {
+            walk.effects.events.push(PinEvent::FragmentFollowed);
+        }
+        Ok(sent)
     }
-    Ok((next, at))
-}
-
-/// What happens to a frame with so many tags on its way to a VLAN: refused when only the outer of two would go.
-pub(crate) fn can_retag(tags: usize, vlan: u16) -> bool {
-    vlan != 0 || tags < 2
-}
-
-/// The frame as it must leave.
-pub(crate) fn rewritten(frame: &[u8], hop: &Hop) -> Vec<u8> {
-    let tags = read(frame).expect("only a frame that could be read is sent").tags;
-    let mut out = [hop.dst_mac, hop.src_mac].concat();
-    match (tags, hop.vlan) {
-        (0, 0) => {}
-        (0, vlan) => {
-            out.extend(VLAN.to_be_bytes());
-            out.extend(vlan.to_be_bytes());
-        }
-        (_, vlan) => {
-            if vlan != 0 {
-                let tci = word(frame, 14).unwrap() & 0xf000 | vlan;
-                out.extend(&frame[12..14]);
-                out.extend(tci.to_be_bytes());
-            }
-        }
-    }
-    // With or without a tag in front of it, the rest begins with a type.
-    out.extend(&frame[if tags == 0 { 12 } else { 16 }..]);
-    let ip = out.len() - (frame.len() - ETH - 4 * tags);
-    if out[ip] >> 4 == 4 {
-        let end = ip + usize::from(out[ip] & 15) * 4;
-        let was_right = sum(&out[ip..end]) == 0xffff;
-        out[ip + 8] -= 1;
-        if was_right {
-            seal(&mut out[ip..end]);
-        } else {
-            // A wrong checksum stays exactly as wrong: the receiver shall see it.
-            let old = u16::from_be_bytes([out[ip + 10], out[ip + 11]]);
-            let (new, carry) = old.overflowing_add(0x0100);
-            let new = new + u16::from(carry);
-            let new = if new == 0xffff { 0 } else { new };
-            out[ip + 10..ip + 12].copy_from_slice(&new.to_be_bytes());
-        }
-    } else {
-        out[ip + 7] -= 1;
-    }
-    out
-}
-
-/// The ones' complement sum of 16-bit words (RFC 1071).
-fn sum(header: &[u8]) -> u16 {
-    header.chunks(2).fold(0u16, |sum, w| {
-        let (sum, carry) = sum.overflowing_add(u16::from_be_bytes([w[0], w[1]]));
-        sum + u16::from(carry)
-    })
-}
-
-/// Writes the checksum of an IPv4 header.
-pub(crate) fn seal(header: &mut [u8]) {
-    header[10..12].fill(0);
-    let checksum = !sum(header);
-    header[10..12].copy_from_slice(&checksum.to_be_bytes());
 }

@@ -11,13 +11,13 @@ use lb_common::{
 };
 use lb_userspace::{
     datapath::{Desired, DesiredPool, tables::U64Map},
-    model::{Disposition, PoolName},
+    model::Disposition,
 };
 
 use crate::{
     frame::{Flow, Kind, flow, frame},
-    model,
-    world::{IDLE_SECONDS, World, backend, hash, pool, site, tally},
+    site::{IDLE_SECONDS, backend, nothing, pool, site, tally},
+    world::World,
 };
 
 /// More ticks than a slot may be idle for, whatever the kernel's frequency (a tick is 0.85 to 1.28 s).
@@ -25,7 +25,7 @@ const LONG: u16 = 2 * IDLE_SECONDS as u16;
 const POOL: &str = "text";
 
 fn desired(backends: u8) -> Desired {
-    let mut all = Desired::default();
+    let mut all = nothing();
     site(&mut all, POOL, 1, pool(1, 251, backends));
     all
 }
@@ -393,47 +393,6 @@ fn a_transition_ends_after_drain_timeout_whoever_still_speaks() {
     world.sweep_later(400);
     assert_eq!(world.tables.status()[POOL].in_transition, 0);
     assert_eq!(world.packet(*talker, Kind::Ack), *to);
-}
-
-#[test]
-fn a_full_bucket_gives_up_the_pin_unused_for_longest() {
-    let Some(mut world) = World::new(128, desired(4)) else { return };
-    drained(&mut world, "b1");
-    let mask = world.buckets(U64Map::Protected) - 1;
-    assert_eq!(world.buckets(U64Map::Probation), world.buckets(U64Map::Protected));
-    let pool: PoolName = POOL.parse().unwrap();
-    let crowd: Vec<Flow> = (1024..60_000)
-        .map(|port| flow("203.0.113.1:80", port))
-        .filter(|f| pin::bucket(hash(f, 6)) & mask == 3)
-        .filter(|f| {
-            let seen = model::read(&frame(*f, Kind::Ack)).unwrap();
-            world.slot(&pool, &seen).unwrap().0.in_transition()
-        })
-        .take(pin::WAYS + 1)
-        .collect();
-    for promote in [false, true] {
-        let evicted = world.counts().pin(PinEvent::Evicted);
-        let mut to = Vec::new();
-        for flow in &crowd {
-            world.pass(1);
-            to.push(world.packet(*flow, Kind::Syn));
-            if promote {
-                assert_eq!(world.packet(*flow, Kind::Ack), to[to.len() - 1]);
-            }
-        }
-        assert_eq!(world.counts().pin(PinEvent::Evicted), evicted + 1, "promoted: {promote}");
-        assert_eq!(world.whereto(crowd[0], Kind::Ack), "b1", "the oldest pin is gone: its flow looks old");
-        for (flow, to) in crowd.iter().zip(&to).skip(1) {
-            assert_eq!(world.whereto(*flow, Kind::Ack), *to, "promoted: {promote}");
-        }
-        // Pins that bind nothing any more make room without an eviction: closed ones after a while.
-        if !promote {
-            for flow in &crowd[1..] {
-                world.packet(*flow, Kind::Rst);
-            }
-            world.pass(pin::CLOSING_TICKS + 2);
-        }
-    }
 }
 
 /// A pin is a statement about one connection in one transition. The connection ends while its slot is stable, where nobody looks at

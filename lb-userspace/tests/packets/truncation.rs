@@ -4,8 +4,9 @@ use lb_common::reason::{Reason, Verdict};
 
 use crate::{
     frame::{ETH, Ext, Kind, QINQ, VLAN, extended, flow, frame, tagged, with_options},
+    model::Outcome,
     verdicts::desired,
-    world::{Outcome, World, settled},
+    world::World,
 };
 
 /// A frame, and how many of its bytes are headers.
@@ -56,7 +57,6 @@ fn a_cut_header_is_passed_unchanged_and_never_forwarded() {
         for length in ETH..=whole.len() {
             let bytes = &whole[..length];
             let (got, _) = world.watched(bytes);
-            assert_eq!(got, world.expected(bytes, settled), "{name} cut to {length}");
             if length < headers {
                 assert_eq!(got, Outcome::Stopped(Reason::Truncated), "{name} cut to {length}");
                 cuts += 1;

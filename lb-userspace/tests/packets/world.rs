@@ -1,175 +1,107 @@
-//! A loaded object with its tables, and one packet through it, watched from all sides.
+//! A loaded object with its tables, and one packet through it, watched from all sides: the model, the dry run, the live program and the
+//! counters must agree.
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, HashMap},
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::cell::{Cell, RefCell};
 
-use aya::maps::{Map, MapData, PerCpuArray};
+use aya::{TestRun as _, TestRunOptions};
 use lb_common::{
-    counter::PinEvent,
     explain::{self, Explain},
     hash::HashKey,
     names,
-    net::{ipv6::halves, l4},
-    pin::Pin,
+    pin::{Pin, WAYS},
     reason::{Reason, Verdict},
-    slot::{self, Slot},
 };
 use lb_userspace::{
     datapath::{
-        Desired, DesiredBackend, DesiredPool, DesiredService,
+        Desired, Error,
         mapped::Mapped,
         object::Object,
         region::Region,
-        tables::{Applied, Memory as _, Swept, Tables, U16Map, U64Map},
+        tables::{Applied, Memory as _, Settings, Swept, Tables, U16Map, U64Map},
     },
-    model::{
-        BackendName, Disposition, GUE_PORT, Limits, Mac, Method, NextHop, PoolName, Protocol, Rules,
-        UdpClass, Vip,
-    },
+    model::Limits,
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::{
-    frame::{Flow, Kind, OURS, frame},
-    model::{self, Hop, Seen},
+    counts::{Counters, Counts},
+    frame::{Flow, Kind, frame},
+    model::{Judged, Model, Outcome},
+    view::{INGRESS, Placed, SECRET, View},
 };
 
-const DROP: u32 = 1;
-const PASS: u32 = 2;
-const TX: u32 = 3;
-const REDIRECT: u32 = 4;
-/// The interface test frames come in by: loopback.
-pub(crate) const INGRESS: u32 = 1;
-const SECRET: [u8; 32] = [7; 32];
-/// After so many ticks without use a slot is stable again.
-pub(crate) const IDLE_SECONDS: u64 = 60;
+pub(crate) const ABORTED: u32 = 0;
+pub(crate) const DROP: u32 = 1;
+pub(crate) const PASS: u32 = 2;
+pub(crate) const TX: u32 = 3;
+pub(crate) const REDIRECT: u32 = 4;
 
-/// What became of a frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// Not forwarded.
-    Stopped(Reason),
-    /// Forwarded for a service to a backend (`pool/name`).
-    Sent { service: String, backend: String, redirected: bool, frame: Vec<u8> },
-}
-
-impl Outcome {
-    fn action(&self) -> u32 {
-        match self {
-            Self::Stopped(why) => match why.verdict() {
-                Verdict::Pass => PASS,
-                Verdict::Drop => DROP,
-                Verdict::Answer => TX,
-            },
-            Self::Sent { redirected, .. } => {
-                if *redirected {
-                    REDIRECT
-                } else {
-                    TX
-                }
-            }
-        }
-    }
-
-    /// The backend's name without its pool, or the reason's label.
-    pub(crate) fn short(&self) -> String {
-        match self {
-            Self::Stopped(why) => why.as_str().to_owned(),
-            Self::Sent { backend, .. } => backend.split('/').nth(1).unwrap().to_owned(),
-        }
-    }
-}
-
-/// Events of slots; those behind them are of tracked flows.
-const SLOT_EVENTS: usize = PinEvent::Tracked as usize;
-
-/// All counters, summed over CPUs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    /// By number.
-    pub(crate) reasons: Vec<u64>,
-    /// By number.
-    pub(crate) pins: Vec<u64>,
-    /// Packets, bytes, SYNs, closes.
-    pub(crate) services: BTreeMap<String, [u64; 4]>,
-    /// By `pool/name`.
-    pub(crate) backends: BTreeMap<String, [u64; 4]>,
-}
-
-impl Counts {
-    /// What must have been counted for a frame with this outcome, the pins' events aside.
-    pub(crate) fn add(&mut self, frame: &[u8], outcome: &Outcome) {
-        match outcome {
-            Outcome::Stopped(why) => self.reasons[*why as usize] += 1,
-            Outcome::Sent { service, backend, .. } => {
-                let flags = model::read(frame).unwrap().flags;
-                let [syn, close] = [flags & 0x12 == 0x02, flags & 0x05 != 0].map(u64::from);
-                let one = [1, frame.len() as u64, syn, close];
-                for (map, name) in [(&mut self.services, service), (&mut self.backends, backend)] {
-                    let sum = map.entry(name.clone()).or_default();
-                    *sum = std::array::from_fn(|i| sum[i] + one[i]);
-                }
-            }
-        }
-    }
-
-    pub(crate) fn pin(&self, event: PinEvent) -> u64 {
-        self.pins[event as usize]
+/// The action that belongs to an outcome.
+pub(crate) fn action(outcome: &Outcome) -> u32 {
+    match outcome {
+        Outcome::Stopped(why) | Outcome::Answered { why, .. } => match why.verdict() {
+            Verdict::Pass => PASS,
+            Verdict::Drop => DROP,
+            Verdict::Answer => TX,
+        },
+        Outcome::Sent { redirected: true, .. } => REDIRECT,
+        Outcome::Sent { redirected: false, .. } => TX,
     }
 }
 
 /// See the module.
 pub(crate) struct World {
-    object: Object,
+    pub(crate) object: Object,
     pub(crate) tables: Tables<Mapped>,
     pub(crate) desired: Desired,
+    settings: Settings,
+    placed: Placed,
+    model: RefCell<Model>,
     report: Region,
-    counters: [PerCpuArray<MapData, [u64; 2]>; 2],
-    events: [PerCpuArray<MapData, [u64; 4]>; 2],
-    words: [PerCpuArray<MapData, u64>; 2],
+    fragments: Region,
+    counters: Counters,
     /// The counters after the last watched packet, unless something unwatched happened since.
     counted: RefCell<Option<Counts>>,
+    /// The model has no buckets that fill up and no rates that are exceeded: tests of those do without it.
+    modelled: Cell<bool>,
 }
 
 impl World {
     /// Loads the program and writes the tables; `None`, loudly, without the privilege to.
     pub(crate) fn new(pins: u32, desired: Desired) -> Option<Self> {
+        Self::with(Limits { pins, ..small() }, 0, desired)
+    }
+
+    /// The same with other sizes, and frames of up to `ingress_mtu` (0: of whatever length).
+    pub(crate) fn with(limits: Limits, ingress_mtu: u32, desired: Desired) -> Option<Self> {
         if !nix::unistd::geteuid().is_root() {
             eprintln!(
                 "SKIPPED: loading the program needs root. Type: sudo -E env \"PATH=$PATH\" cargo xtask test"
             );
             return None;
         }
-        let limits = Limits { services: 64, backends: 64, pools: 16, slots: 2048, pins, ..Limits::default() };
-        let object = Object::load(&limits, key(), None).unwrap();
-        let settings = object.settings(&SECRET);
+        let object = Object::load(&limits, HashKey::from_secret(&SECRET), None).unwrap();
+        let settings = Settings { ingress_mtu, ..object.settings(&SECRET) };
         let mapped = Mapped::new(&object).unwrap();
         let (tables, _) = Tables::adopt(mapped, &object.limits(), settings, object.now().unwrap()).unwrap();
-        let data = |name| {
-            Map::from_map_data(
-                MapData::from_fd(object.map_fd(name).unwrap().try_clone_to_owned().unwrap()).unwrap(),
-            )
-            .unwrap()
-        };
         let mut world = Self {
             report: object.region(names::EXPLAIN).unwrap(),
-            counters: [names::SERVICE_COUNTERS, names::BACKEND_COUNTERS].map(|n| data(n).try_into().unwrap()),
-            events: [names::SERVICE_EVENTS, names::BACKEND_EVENTS].map(|n| data(n).try_into().unwrap()),
-            words: [names::REASON_COUNTERS, names::PIN_COUNTERS].map(|n| data(n).try_into().unwrap()),
+            fragments: object.region(names::FRAGMENTS).unwrap(),
+            counters: Counters::of(&object),
             object,
             tables,
             desired,
+            settings,
+            placed: Placed::default(),
+            model: RefCell::default(),
             counted: RefCell::default(),
+            modelled: Cell::new(true),
         };
         world.apply();
         Some(world)
     }
 
-    fn now(&self) -> u16 {
+    pub(crate) fn now(&self) -> u16 {
         self.object.now().unwrap()
     }
 
@@ -177,6 +109,8 @@ impl World {
         self.counted.take();
         let applied = self.tables.apply(&self.desired, self.now());
         assert!(applied.problem.is_none(), "{:?}", applied.problem);
+        self.placed.follow(&self.desired, &self.tables);
+        self.model.borrow_mut().tidy(&self.view(self.now()));
         applied
     }
 
@@ -195,135 +129,198 @@ impl World {
     /// The same as if it were so many ticks later.
     pub(crate) fn sweep_later(&mut self, ticks: u16) -> Swept {
         self.counted.take();
-        let now = self.now();
-        self.tables.sweep(now.wrapping_add(ticks))
+        let later = self.now().wrapping_add(ticks);
+        let swept = self.tables.sweep(later);
+        self.model.borrow_mut().tidy(&self.view(later));
+        swept
     }
 
-    /// Lets `ticks` pass as far as slots and pins are concerned: everything in the tables was used so much longer ago.
+    /// From now on without the model.
+    pub(crate) fn unmodelled(&self) {
+        self.modelled.set(false);
+    }
+
+    /// What the model may see.
+    pub(crate) fn view(&self, now: u16) -> View<'_> {
+        View {
+            desired: &self.desired,
+            services: &self.placed.services,
+            endpoints: &self.placed.endpoints,
+            known: &self.placed.known,
+            memory: self.tables.memory(),
+            ingress_mtu: self.settings.ingress_mtu,
+            now,
+            tick: self.settings.tick,
+            frozen: self.tables.memory().load64(U64Map::Settings, 1) != 0,
+        }
+    }
+
+    /// Lets `ticks` pass as far as slots and flows are concerned: everything in the tables was used so much longer ago.
     pub(crate) fn pass(&mut self, ticks: u16) {
+        let older = |word: u64| {
+            let pin = Pin(word);
+            if word == 0 { 0 } else { pin.touched(pin.time().wrapping_sub(ticks), pin.closing()).0 }
+        };
         let memory = self.tables.memory();
         for map in [U16Map::Stamps, U16Map::Begins] {
             for i in 0..memory.len16(map) {
                 memory.store16(map, i, memory.load16(map, i).wrapping_sub(ticks));
             }
         }
-        for tier in [U64Map::Probation, U64Map::Protected] {
-            for i in 0..memory.len64(tier) {
-                let pin = Pin(memory.load64(tier, i));
-                if pin.0 != 0 {
-                    let older = pin.touched(pin.time().wrapping_sub(ticks), pin.closing());
-                    memory.store64(tier, i, older.0);
-                }
+        for map in REMEMBERED {
+            for i in 0..memory.len64(map) {
+                memory.store64(map, i, older(memory.load64(map, i)));
             }
         }
+        for i in 0..self.fragments.words() {
+            let word = self.fragments.word(i);
+            word.store(older(word.load(ORDER)), ORDER);
+        }
+        self.model.borrow_mut().pass(ticks);
     }
 
-    /// Live words of a tier of pins.
-    pub(crate) fn pins(&self, tier: U64Map) -> Vec<Pin> {
+    /// Forgets all fragments.
+    pub(crate) fn forget_fragments(&mut self) {
+        (0..self.fragments.words()).for_each(|i| self.fragments.word(i).store(0, ORDER));
+        self.model.borrow_mut().forget_fragments();
+    }
+
+    /// Live words of a table of flows.
+    pub(crate) fn pins(&self, map: U64Map) -> Vec<Pin> {
         let memory = self.tables.memory();
-        (0..memory.len64(tier)).map(|i| Pin(memory.load64(tier, i))).filter(|p| p.0 != 0).collect()
+        (0..memory.len64(map)).map(|i| Pin(memory.load64(map, i))).filter(|p| p.0 != 0).collect()
     }
 
-    /// Buckets of a tier.
-    pub(crate) fn buckets(&self, tier: U64Map) -> u32 {
-        (self.tables.memory().len64(tier) / lb_common::pin::WAYS) as u32
+    /// Buckets of a table.
+    pub(crate) fn buckets(&self, map: U64Map) -> u32 {
+        (self.tables.memory().len64(map) / WAYS) as u32
     }
 
     /// All counters now.
     pub(crate) fn counts(&self) -> Counts {
-        let four = |of: usize, index: u16| {
-            let index = u32::from(index);
-            let counters = self.counters[of].get(&index, 0).unwrap();
-            let events = self.events[of].get(&index, 0).unwrap();
-            let [packets, bytes] = counters.iter().fold([0; 2], |[p, b], cpu| [p + cpu[0], b + cpu[1]]);
-            let [syns, fins, resets, _] =
-                events.iter().fold([0; 4], |sum, cpu| std::array::from_fn(|i| sum[i] + cpu[i]));
-            [packets, bytes, syns, fins + resets]
-        };
-        let [reasons, pins] = &self.words;
-        let one = |map: &PerCpuArray<MapData, u64>| {
-            (0..map.len()).map(|i| map.get(&i, 0).unwrap().iter().sum()).collect::<Vec<u64>>()
-        };
-        Counts {
-            reasons: one(reasons),
-            pins: one(pins)[..SLOT_EVENTS].to_vec(),
-            services: self.tables.services().iter().map(|(n, i)| (n.to_string(), four(0, *i))).collect(),
-            backends: self.tables.backends().map(|(i, id)| (id.to_string(), four(1, i))).collect(),
-        }
+        let services = self.placed.services.iter().map(|s| s.index + 1).max().unwrap_or(0);
+        let backends = self.placed.known.keys().map(|index| index + 1).max().unwrap_or(0);
+        self.counters.read([services, backends])
     }
 
     /// Everything the program may write.
     fn written(&self) -> (Vec<u16>, Vec<u64>) {
         let memory = self.tables.memory();
         let stamps = (0..memory.len16(U16Map::Stamps)).map(|i| memory.load16(U16Map::Stamps, i));
-        let pins = [U64Map::Probation, U64Map::Protected]
+        let mut words: Vec<u64> = REMEMBERED
             .into_iter()
-            .flat_map(|tier| (0..memory.len64(tier)).map(move |i| memory.load64(tier, i)));
-        (stamps.collect(), pins.collect())
+            .chain([U64Map::Cursors])
+            .flat_map(|map| (0..memory.len64(map)).map(move |i| memory.load64(map, i)))
+            .collect();
+        words.extend((0..self.fragments.words()).map(|i| self.fragments.word(i).load(ORDER)));
+        (stamps.collect(), words)
+    }
+
+    /// Runs a program on a frame with so many bytes of metadata in front of it, which take from the room there is.
+    pub(crate) fn run(&self, program: &str, frame: &[u8], metadata: usize) -> (u32, Vec<u8>) {
+        let data = [&vec![0; metadata], frame].concat();
+        let mut out = vec![0; data.len() + 256];
+        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let context: Vec<u8> = [metadata as u32, data.len() as u32, 0, INGRESS, 0, 0]
+            .iter()
+            .flat_map(|word| word.to_ne_bytes())
+            .collect();
+        let result = self
+            .object
+            .with_program(program, |program| {
+                program
+                    .test_run(TestRunOptions {
+                        data_in: Some(&data),
+                        data_out: Some(&mut out),
+                        ctx_in: (metadata > 0).then_some(&context),
+                        ..TestRunOptions::default()
+                    })
+                    .map_err(|e| Error::Kernel(e.to_string()))
+            })
+            .unwrap();
+        out.truncate(result.data_size_out as usize);
+        (result.return_value, out.split_off(metadata.min(out.len())))
     }
 
     /// What the dry run says, after making sure that it agrees with itself.
-    pub(crate) fn ask(&self, bytes: &[u8]) -> (Outcome, Explain) {
-        let (action, out) = self.object.run_on(names::PROG_WHERE, bytes, None).unwrap();
-        let words: [u64; size_of::<Explain>() / 8] =
-            std::array::from_fn(|i| self.report.word(i).load(std::sync::atomic::Ordering::Acquire));
+    pub(crate) fn ask_program(&self, bytes: &[u8]) -> (Outcome, Explain) {
+        let (got, out) = self.run(names::PROG_WHERE, bytes, 0);
+        let words: [u64; size_of::<Explain>() / 8] = std::array::from_fn(|i| self.report.word(i).load(ORDER));
         let told = Explain::read_from_bytes(words.as_bytes()).unwrap();
         let outcome = if told.flags & explain::FORWARDED == 0 {
-            Outcome::Stopped(Reason::ALL[told.reason as usize])
-        } else {
-            let name = |index: u16| {
-                let of = |(i, name): (u16, String)| (i == index).then_some(name);
-                (
-                    self.tables.backends().find_map(|(i, id)| of((i, id.to_string()))),
-                    self.tables.services().iter().find_map(|(n, i)| of((*i, n.to_string()))),
-                )
-            };
-            Outcome::Sent {
-                service: name(told.service).1.expect("a service with a name"),
-                backend: name(told.backend).0.expect("a backend with a name"),
-                redirected: action == REDIRECT,
-                frame: out.clone(),
+            let why = Reason::ALL[told.reason as usize];
+            match why.verdict() {
+                Verdict::Answer => Outcome::Answered { why, frame: out.clone() },
+                Verdict::Pass | Verdict::Drop => Outcome::Stopped(why),
             }
+        } else {
+            let service = (told.flags & explain::HAS_SERVICE != 0 && told.flags & explain::QUOTED == 0)
+                .then(|| self.view(0).service_name(told.service));
+            let backend = self.placed.known.get(&told.backend).expect("a backend with a name").0.to_string();
+            Outcome::Sent { service, backend, redirected: got == REDIRECT, frame: out.clone() }
         };
-        assert_eq!(action, outcome.action(), "the dry run's action and its report differ: {told:?}");
-        if action == PASS {
+        assert_eq!(got, action(&outcome), "the dry run's action and its report differ: {told:?}");
+        if got == PASS {
             assert_eq!(out, bytes, "a passed frame changed");
         }
         (outcome, told)
     }
 
-    /// Asks the dry run, then sends the frame through the live program: same action, same bytes.
-    pub(crate) fn send(&self, bytes: &[u8]) -> (Outcome, Explain) {
-        let (outcome, told) = self.ask(bytes);
-        self.counted.take();
-        let (action, out) = self.object.run_on(names::PROG_LB, bytes, None).unwrap();
-        assert_eq!(action, outcome.action(), "live program and dry run differ: {outcome:?} {told:?}");
-        match &outcome {
-            Outcome::Sent { frame, .. } => {
-                assert_eq!(&out, frame, "live program and dry run write differently");
-            }
-            Outcome::Stopped(why) if why.verdict() == Verdict::Pass => {
-                assert_eq!(out, bytes, "a passed frame changed");
-            }
-            Outcome::Stopped(_) => {}
+    /// The model's answer; it remembers the frame.
+    pub(crate) fn judge(&self, bytes: &[u8]) -> Judged {
+        self.model.borrow_mut().judge(&self.view(self.now()), bytes)
+    }
+
+    /// The model's answer to the many: `now` was read before.
+    pub(crate) fn judge_at(&self, bytes: &[u8], now: u16) -> Judged {
+        self.model.borrow_mut().judge(&self.view(now), bytes)
+    }
+
+    /// What the model would say; it remembers nothing.
+    pub(crate) fn expected(&self, bytes: &[u8]) -> Judged {
+        let mut model = self.model.borrow().clone();
+        model.judge(&self.view(self.now()), bytes)
+    }
+
+    /// The dry run, compared with the model.
+    pub(crate) fn ask(&self, bytes: &[u8]) -> (Outcome, Explain) {
+        let (outcome, told) = self.ask_program(bytes);
+        if self.modelled.get() {
+            let expected = self.expected(bytes);
+            assert_eq!(outcome, expected.outcome, "dry run and model differ: {told:?} {bytes:02x?}");
+            assert_eq!(told, expected.told, "dry run and model tell different things: {bytes:02x?}");
         }
         (outcome, told)
     }
 
-    /// [`Self::send`] with everything watched: the dry run writes nothing, the live program counts exactly this frame.
-    pub(crate) fn watched(&self, bytes: &[u8]) -> (Outcome, Explain) {
-        let written = self.written();
-        let mut counts = self.counted.take().unwrap_or_else(|| self.counts());
-        self.ask(bytes);
-        assert_eq!(self.written(), written, "the dry run wrote pins or stamps");
-        let (outcome, told) = self.send(bytes);
-        counts.add(bytes, &outcome);
-        let after = self.counts();
-        if matches!(outcome, Outcome::Stopped(_)) || told.flags & explain::IN_TRANSITION == 0 {
-            assert_eq!(after.pins, counts.pins, "no slot in transition, no event of one");
+    /// Sends the frame through the live program: the same action, the same bytes as the dry run's.
+    pub(crate) fn send(&self, bytes: &[u8], asked: &Outcome) {
+        let (got, out) = self.run(names::PROG_LB, bytes, 0);
+        assert_eq!(got, action(asked), "live program and dry run differ: {asked:?}");
+        match asked {
+            Outcome::Sent { frame, .. } | Outcome::Answered { frame, .. } => {
+                assert_eq!(&out, frame, "live program and dry run write differently");
+            }
+            Outcome::Stopped(_) if got == PASS => assert_eq!(out, bytes, "a passed frame changed"),
+            Outcome::Stopped(_) => {}
         }
-        counts.pins.clone_from(&after.pins);
-        assert_eq!(after, counts, "counters after {outcome:?}: the dry run or the live program miscounted");
+    }
+
+    /// A frame through everything: the dry run says what the model says and writes nothing, the live program does it and counts exactly
+    /// this frame.
+    pub(crate) fn watched(&self, bytes: &[u8]) -> (Outcome, Explain) {
+        let before = self.counted.take().unwrap_or_else(|| self.counts());
+        let written = self.written();
+        let (outcome, told) = self.ask(bytes);
+        assert!(self.written() == written, "the dry run wrote something");
+        let judged = self.modelled.get().then(|| self.judge(bytes));
+        self.send(bytes, &outcome);
+        let after = self.counts();
+        if let Some(judged) = judged {
+            let mut expected = before;
+            expected.add(bytes.len(), &judged);
+            assert_eq!(after, expected, "counters after {judged:?}");
+        }
         self.counted.replace(Some(after));
         (outcome, told)
     }
@@ -338,150 +335,28 @@ impl World {
         self.ask(&frame(flow, kind)).0.short()
     }
 
-    /// Slot and base of a pool's slot, and the hash, for what was read of a frame.
-    pub(crate) fn slot(&self, pool: &PoolName, seen: &Seen) -> Option<(Slot, u16, u64)> {
-        let memory = self.tables.memory();
-        let index = self.tables.pools().find(|(_, name)| *name == pool)?.0;
-        let range = memory.load64(U64Map::Pools, usize::from(index) * 2).to_ne_bytes();
-        let [start, len] =
-            [0, 4].map(|at| u32::from_ne_bytes([range[at], range[at + 1], range[at + 2], range[at + 3]]));
-        let hash = hash(&seen.flow, seen.proto);
-        let at = (start + slot::index(hash, len)) as usize;
-        Some((Slot(memory.load16(U16Map::Slots, at)), memory.load16(U16Map::Bases, at), hash))
-    }
-
-    /// The specification's answer for a frame. `decide` is asked who owns a flow: slot, base, and what was read of the frame.
-    pub(crate) fn expected(
-        &self,
-        bytes: &[u8],
-        decide: impl FnOnce(Slot, u16, &Seen, UdpClass) -> u16,
-    ) -> Outcome {
-        self.judge(bytes, decide).unwrap_or_else(Outcome::Stopped)
-    }
-
-    fn judge(
-        &self,
-        bytes: &[u8],
-        decide: impl FnOnce(Slot, u16, &Seen, UdpClass) -> u16,
-    ) -> Result<Outcome, Reason> {
-        let seen = model::read(bytes)?;
-        let (name, service) = self.service(seen.flow.dst, seen.proto).ok_or(Reason::NotService)?;
-        let pool = &self.desired.pools[&service.pool];
-        let (slot, base, _) = self.slot(&service.pool, &seen).expect("every pool is in the tables");
-        let owner = decide(slot, base, &seen, service.udp_class);
-        if owner == 0 {
-            return Err(Reason::NoBackend);
-        }
-        let (_, id) = self.tables.backends().find(|(i, _)| *i == owner).expect("an owner with a name");
-        if seen.ttl < 2 {
-            return Err(Reason::TtlExpired);
-        }
-        let next = pool.backends[&id.backend].next_hop.ok_or(Reason::Unresolved)?;
-        if !model::can_retag(seen.tags, next.vlan) {
-            return Err(Reason::VlanRewrite);
-        }
-        let hop =
-            Hop { dst_mac: next.dst_mac.0, src_mac: next.src_mac.0, vlan: next.vlan, ifindex: next.ifindex };
-        Ok(Outcome::Sent {
-            service: name,
-            backend: id.to_string(),
-            redirected: hop.ifindex != INGRESS,
-            frame: model::rewritten(bytes, &hop),
-        })
-    }
-
-    fn service(&self, dst: SocketAddr, proto: u8) -> Option<(String, &DesiredService)> {
-        let protocol = if proto == 6 { Protocol::Tcp } else { Protocol::Udp };
-        let vip = Vip { addr: dst.ip(), port: dst.port(), protocol };
-        let found = self.desired.services.iter().find(|(_, s)| s.endpoints.contains(&vip.into()))?;
-        Some((found.0.to_string(), found.1))
+    /// The index of a backend (`pool/name`).
+    pub(crate) fn index(&self, name: &str) -> u16 {
+        *self.placed.known.iter().find(|(_, (id, _))| id.to_string() == name).unwrap().0
     }
 }
 
-fn key() -> HashKey {
-    HashKey::from_secret(&SECRET)
-}
+const ORDER: std::sync::atomic::Ordering = std::sync::atomic::Ordering::SeqCst;
 
-/// The hash of a flow, by its definition.
-pub(crate) fn hash(flow: &Flow, proto: u8) -> u64 {
-    let ports = u32::from_le_bytes(l4::ports(flow.src.port(), flow.dst.port()));
-    match (flow.src.ip(), flow.dst.ip()) {
-        (IpAddr::V4(src), IpAddr::V4(dst)) => {
-            let [src, dst] = [src, dst].map(|a| u32::from_le_bytes(a.octets()));
-            key().v4(src, dst, ports, proto)
-        }
-        (IpAddr::V6(src), IpAddr::V6(dst)) => {
-            key().v6(halves(&src.octets()), halves(&dst.octets()), ports, proto)
-        }
-        families => panic!("{families:?}"),
+/// Tables of flows that the program writes and the daemon looks at.
+const REMEMBERED: [U64Map; 5] =
+    [U64Map::Probation, U64Map::Protected, U64Map::FlowsNew, U64Map::Flows, U64Map::Sources];
+
+/// Sizes for a handful of pools.
+pub(crate) fn small() -> Limits {
+    Limits {
+        services: 64,
+        backends: 64,
+        pools: 16,
+        slots: 4096,
+        pins: 1024,
+        flows: 4096,
+        sources: 1024,
+        prefixes: 64,
     }
-}
-
-/// A stable slot's decision.
-pub(crate) fn settled(slot: Slot, _: u16, _: &Seen, _: UdpClass) -> u16 {
-    assert!(!slot.in_transition());
-    slot.cur()
-}
-
-/// A backend named `bN` that serves, on the test's own interface.
-pub(crate) fn backend(pool: u8, n: u8) -> (BackendName, DesiredBackend) {
-    let backend = DesiredBackend {
-        address: [10, 0, pool, n].into(),
-        weight: 10.try_into().unwrap(),
-        disposition: Disposition::Serving,
-        next_hop: Some(NextHop {
-            dst_mac: Mac([2, 0, 1, pool, 0, n]),
-            src_mac: Mac(OURS),
-            ifindex: INGRESS,
-            vlan: 0,
-            mtu: 1500,
-            gateway: None,
-            source: None,
-        }),
-        method: Method::Dr,
-        gue_port: GUE_PORT,
-        server_id: None,
-    };
-    (format!("b{n}").parse().unwrap(), backend)
-}
-
-/// A pool of `backends` backends.
-pub(crate) fn pool(number: u8, slots: u32, backends: u8) -> DesiredPool {
-    DesiredPool {
-        slots,
-        idle: Duration::from_secs(IDLE_SECONDS),
-        drain_timeout: Duration::from_secs(10_000),
-        backends: (1..=backends).map(|n| backend(number, n)).collect(),
-    }
-}
-
-/// Adds a pool, and its services on `203.0.113.N` and `2001:db8::N`: `NAME-tcp` on port 80, `NAME-udp` on port 53 (class `dns`), and
-/// `NAME-flow` on UDP port 4433 (class `flow`).
-pub(crate) fn site(desired: &mut Desired, name: &str, number: u8, pool: DesiredPool) {
-    let pool_name: PoolName = name.parse().unwrap();
-    desired.pools.insert(pool_name.clone(), pool);
-    let services = [
-        ("tcp", 80, Protocol::Tcp, UdpClass::Dns),
-        ("udp", 53, Protocol::Udp, UdpClass::Dns),
-        ("flow", 4433, Protocol::Udp, UdpClass::Flow),
-    ];
-    for (suffix, port, protocol, udp_class) in services {
-        let four = IpAddr::from([203, 0, 113, number]);
-        let six = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(number)]);
-        let service = DesiredService {
-            endpoints: [four, six].map(|addr| Vip { addr, port, protocol }.into()).to_vec(),
-            pool: pool_name.clone(),
-            udp_class,
-            rules: Rules::default(),
-        };
-        desired.services.insert(format!("{name}-{suffix}").parse().unwrap(), service);
-    }
-}
-
-/// Counts named flows; a shorthand for tests.
-pub(crate) fn tally<'a>(owners: impl Iterator<Item = &'a String>) -> HashMap<String, usize> {
-    owners.fold(HashMap::new(), |mut sum, owner| {
-        *sum.entry(owner.clone()).or_default() += 1;
-        sum
-    })
 }

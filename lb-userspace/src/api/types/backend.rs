@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Disposition, Method, OverrideInfo, Pooled, Traffic};
+use super::{
+    Check, Connections, Disposition, LoweredWeight, Method, Outlier, OverrideInfo, Pooled, Rates, Traffic,
+};
 
 /// A backend of one pool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +22,8 @@ pub struct Backend {
     pub method: Method,
     /// Weight in force.
     pub weight: u32,
+    /// The weight is lowered because the backend stands out.
+    pub lowered: Option<LoweredWeight>,
     /// Weight in the file.
     pub configured_weight: u32,
     /// Wish in force.
@@ -47,6 +51,12 @@ pub struct Backend {
     pub next_hop_problem: Option<String>,
     /// Its part of the table; `null` until the kernel has it.
     pub table: Option<Share>,
+    /// Its connections, as `ipvsadm` counts them; `null` until the kernel has its table.
+    pub connections: Option<Connections>,
+    /// What it did in the last minute; `null` in its first seconds.
+    pub rates: Option<Rates>,
+    /// How it compares with its pool.
+    pub outlier: Outlier,
     /// Traffic; `null` when the counters could not be read.
     pub traffic: Option<Traffic>,
 }
@@ -89,6 +99,8 @@ pub struct Leaving {
     /// Its part of the table.
     #[serde(flatten)]
     pub table: Share,
+    /// Its connections.
+    pub connections: Connections,
 }
 
 /// `GET /api/v1/backends/H`: the host in every pool that has it.

@@ -1,5 +1,7 @@
 //! Checks and their results.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 /// The latest result of a check.
@@ -11,6 +13,10 @@ pub struct Check {
     pub kind: String,
     /// Port.
     pub port: u16,
+    /// The VIP it goes to by the way of clients' packets; `null`: it goes to the backend's own address.
+    pub vip: Option<IpAddr>,
+    /// Why it goes another way than configured, if it does.
+    pub note: Option<String>,
     /// Its verdict; `null` before the first.
     pub up: Option<bool>,
     /// The latest result; `null` before the first.

@@ -16,7 +16,7 @@ pub struct Drops {
 pub struct Drop {
     /// Label.
     pub reason: String,
-    /// `pass` or `drop`.
+    /// `pass`, `drop`, or `answer`: the packet was answered by the program itself.
     pub verdict: String,
     /// One sentence.
     pub describe: String,

@@ -23,6 +23,9 @@ pub struct PoolSummary {
     pub down: u64,
     /// Those that get nothing for another reason.
     pub out: u64,
+    /// Those that stand out from the others.
+    #[serde(default)]
+    pub suspect: u64,
     /// Up and enabled, as the threshold counts.
     pub up_and_enabled: u64,
     /// All but inactive ones, counted the same way.
@@ -47,6 +50,12 @@ pub struct Pool {
     pub checked: bool,
     /// How often the threshold kept a failing backend in or refused a command.
     pub could_not_depool_total: u64,
+    /// Steps by which weights of backends that stand out were lowered.
+    #[serde(default)]
+    pub weights_lowered_total: u64,
+    /// Steps by which they were raised again.
+    #[serde(default)]
+    pub weights_raised_total: u64,
     /// The table; `null` until the kernel has it.
     pub table: Option<Table>,
     /// Backends by name.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Alert, OverrideRow, PoolSummary};
+use super::{Alert, Fill, OverrideRow, PoolSummary};
 
 /// `GET /api/v1/status`: the daemon on one screen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,8 +53,20 @@ pub struct DatapathState {
     pub attachments: Vec<Attachment>,
     /// Table entries found changed and repaired.
     pub drift_repaired: u64,
+    /// Flows that are pinned because their slots change hands.
+    #[serde(default)]
+    pub pins: Fill,
+    /// Flows that are tracked: all of services with `tracking = "always"`, one in 64 of the others.
+    #[serde(default)]
+    pub flows: Fill,
+    /// So many flows are pinned that nothing new is.
+    #[serde(default)]
+    pub frozen: bool,
     /// The last thing that could not be written.
     pub problem: Option<String>,
+    /// Why checks with `via = "vip"`, or some of them, go to the backends' own addresses.
+    #[serde(default)]
+    pub check_path_problem: Option<String>,
 }
 
 /// The program on an interface.
@@ -62,8 +74,11 @@ pub struct DatapathState {
 pub struct Attachment {
     /// Interface.
     pub interface: String,
-    /// `native` or `generic`.
+    /// `native`, `generic` or `offload`.
     pub mode: String,
     /// Kernel driver.
     pub driver: String,
+    /// The program takes frames of several buffers (jumbo).
+    #[serde(default)]
+    pub frags: bool,
 }

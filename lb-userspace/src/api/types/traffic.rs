@@ -13,4 +13,11 @@ pub struct Traffic {
     pub connections: u64,
     /// TCP packets with FIN or RST.
     pub closes: u64,
+    /// Those of them with RST.
+    #[serde(default)]
+    pub resets: u64,
+    /// Connection attempts that were repeated because nothing answered; of backends only, and only of tracked flows: all where
+    /// connections are exact, else one in 64.
+    #[serde(default)]
+    pub retransmits: u64,
 }

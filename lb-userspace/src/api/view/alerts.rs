@@ -7,6 +7,7 @@ use crate::{
         types::{Alert, Severity},
     },
     coordinator::snapshot::PoolView,
+    datapath::Fill,
     model::{Disposition, Pooled},
 };
 
@@ -41,6 +42,14 @@ pub fn alerts(moment: &Moment) -> Vec<Alert> {
     if let Some(problem) = &status.problem {
         say(Severity::Critical, format!("the kernel's tables could not be written: {problem}"));
     }
+    if let Some(problem) = &status.check_path_problem {
+        say(
+            Severity::Warning,
+            format!(
+                "checks with via = \"vip\" go to the backends' own addresses, and cannot see that a VIP is lost: {problem}"
+            ),
+        );
+    }
     if status.attachments.is_empty() {
         say(Severity::Critical, "the program is attached to no interface: nothing is forwarded".into());
     }
@@ -68,8 +77,23 @@ pub fn alerts(moment: &Moment) -> Vec<Alert> {
     if !moment.snapshot.ready {
         say(Severity::Warning, "starting: the first configuration is not in the kernel yet".into());
     }
+    if status.frozen {
+        say(
+            Severity::Warning,
+            "so many flows are pinned that nothing new is: raise `limits.pins`, or look for a pool that never settles".into(),
+        );
+    }
+    if fills(status.flows) {
+        let Fill { used, limit } = status.flows;
+        say(
+            Severity::Warning,
+            format!(
+                "{used} of {limit} tracked flows are in use: beyond, old ones are forgotten and counts become wrong (`limits.flows`)"
+            ),
+        );
+    }
     for view in moment.snapshot.pools.values() {
-        for (severity, text) in of_pool(view) {
+        for (severity, text) in of_pool(moment, view) {
             say(severity, text);
         }
     }
@@ -77,7 +101,12 @@ pub fn alerts(moment: &Moment) -> Vec<Alert> {
     found
 }
 
-fn of_pool(view: &PoolView) -> Vec<(Severity, String)> {
+/// More than nine tenths full.
+const fn fills(fill: Fill) -> bool {
+    fill.limit > 0 && fill.used > fill.limit / 10 * 9
+}
+
+fn of_pool(moment: &Moment, view: &PoolView) -> Vec<(Severity, String)> {
     let mut found = Vec::new();
     let named = |state: Disposition| {
         let all: Vec<_> = view
@@ -92,7 +121,7 @@ fn of_pool(view: &PoolView) -> Vec<(Severity, String)> {
             _ => Some(all.join(", ")),
         }
     };
-    let summary = pool::summary(view);
+    let summary = pool::summary(moment, view);
     if summary.serving + summary.held == 0 && !view.services.is_empty() {
         found.push((
             Severity::Critical,
@@ -111,6 +140,7 @@ fn of_pool(view: &PoolView) -> Vec<(Severity, String)> {
     if let Some(names) = named(Disposition::Out) {
         found.push((Severity::Warning, format!("pool {}: wanted but out: {names}", view.name)));
     }
+    found.extend(outliers(moment, view).map(|text| (Severity::Warning, text)));
     let n = view.backends.values().filter(|b| b.pooled != Pooled::Inactive).count();
     if too_small(n, view.threshold.fraction) {
         found.push((
@@ -122,4 +152,22 @@ fn of_pool(view: &PoolView) -> Vec<(Severity, String)> {
         ));
     }
     found
+}
+
+/// Who stands out and how.
+fn outliers(moment: &Moment, view: &PoolView) -> Option<String> {
+    let report = moment.snapshot.reports.get(&view.name)?;
+    let suspects = report.backends.iter().filter_map(|(name, b)| Some((name, b.findings.first()?)));
+    let said = |(name, finding)| {
+        let lowered = view.backends.get(name).and_then(|b| Some((b.weight, b.lowered.as_ref()?)));
+        let weight = lowered.map_or_else(String::new, |(w, l)| format!(", weight {} lowered to {w}", l.from));
+        format!("{name} {finding}{weight}")
+    };
+    let all: Vec<_> = suspects.map(said).collect();
+    let names = match all.len() {
+        0 => return None,
+        n if n > NAMES => format!("{}; and {} more", all[..NAMES].join("; "), n - NAMES),
+        _ => all.join("; "),
+    };
+    Some(format!("pool {}: stands out: {names}", view.name))
 }

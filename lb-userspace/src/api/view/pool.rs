@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::unix;
+use super::{outlier, unix};
 use crate::{
     api::{
         moment::Moment,
@@ -25,12 +25,14 @@ pub fn pools(moment: &Moment) -> Vec<Pool> {
 /// One pool in full.
 pub fn pool(moment: &Moment, view: &PoolView, counts: &BTreeMap<&BackendId, Count>) -> Pool {
     Pool {
-        summary: summary(view),
+        summary: summary(moment, view),
         threshold: view.threshold.fraction,
         threshold_by_weight: view.threshold.by_weight,
         combine: view.combine,
         checked: view.checked,
         could_not_depool_total: view.could_not_depool,
+        weights_lowered_total: view.weights_lowered,
+        weights_raised_total: view.weights_raised,
         table: moment.status.pools.get(&view.name).map(|status| Table {
             digest: status.digest.clone(),
             slots: status.slots,
@@ -42,7 +44,7 @@ pub fn pool(moment: &Moment, view: &PoolView, counts: &BTreeMap<&BackendId, Coun
 }
 
 /// The line of `status`.
-pub fn summary(view: &PoolView) -> PoolSummary {
+pub fn summary(moment: &Moment, view: &PoolView) -> PoolSummary {
     let count = |state: Disposition| view.backends.values().filter(|b| b.disposition == state).count() as u64;
     PoolSummary {
         name: view.name.to_string(),
@@ -53,6 +55,7 @@ pub fn summary(view: &PoolView) -> PoolSummary {
         draining: count(Disposition::Draining),
         down: count(Disposition::Down),
         out: count(Disposition::Out),
+        suspect: outlier::suspects(moment, &view.name),
         up_and_enabled: view.up_and_enabled,
         total: view.total,
         can_depool: view.can_depool,
@@ -67,13 +70,16 @@ pub fn backend(
     counts: &BTreeMap<&BackendId, Count>,
 ) -> Backend {
     let id = BackendId { pool: pool.name.clone(), backend: name.clone() };
-    let status = moment.status.pools.get(&pool.name);
+    let there =
+        moment.status.pools.get(&pool.name).map(|s| s.backends.get(name).copied().unwrap_or_default());
+    let (rates, outlier) = outlier::outlier(moment, &pool.name, name);
     Backend {
         pool: pool.name.to_string(),
         name: name.to_string(),
         address: view.address,
         method: view.method,
         weight: view.weight.get(),
+        lowered: view.lowered.as_ref().map(outlier::lowered),
         configured_weight: view.configured_weight.get(),
         pooled: view.pooled,
         configured_pooled: view.configured_pooled,
@@ -92,7 +98,10 @@ pub fn backend(
             mtu: hop.mtu,
         }),
         next_hop_problem: view.next_hop.as_ref().err().cloned(),
-        table: status.map(|status| status.backends.get(name).copied().unwrap_or_default().into()),
+        table: there.map(Share::from),
+        connections: there.map(|there| there.connections),
+        rates,
+        outlier,
         traffic: moment.counters.as_ref().map(|_| counts.get(&id).copied().unwrap_or_default().into()),
     }
 }
@@ -111,6 +120,7 @@ pub fn leaving(moment: &Moment, pool: &PoolName) -> Vec<Leaving> {
             pool: pool.to_string(),
             name: name.to_string(),
             table: (*share).into(),
+            connections: share.connections,
         })
         .collect()
 }
@@ -140,6 +150,8 @@ fn check(moment: &Moment, target: &CheckTarget) -> Check {
         name: target.spec.name.to_string(),
         kind: target.spec.kind.as_str().to_owned(),
         port: target.spec.port,
+        vip: target.production.map(|way| way.vip),
+        note: target.detour().map(str::to_owned),
         up: status.as_ref().and_then(|status| status.verdict).map(|verdict| verdict == Verdict::Up),
         last: status.and_then(|s| {
             Some(CheckResult {

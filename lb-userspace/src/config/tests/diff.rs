@@ -40,7 +40,7 @@ fn each_change_is_named_key_by_key() {
     - backend text/cp2
     + backend text/cp3 { address = "10.0.0.13", weight = 10, pooled = "yes", method = "dr" }
     ~ check text/http fall: 1 -> 3
-    + check text/tcp { kind = "tcp", name = "tcp", port = 80, via = "backend", interval = "10s", timeout = "5s", jitter = 0.1, rise = 1, fall = 1 }
+    + check text/tcp { kind = "tcp", name = "tcp", port = 80, via = "vip", interval = "10s", timeout = "5s", jitter = 0.1, rise = 1, fall = 1 }
     - service text-http
     + service text-web { vips = ["203.0.113.10", "2001:db8::10"], port = 80, protocol = "tcp", pool = "text", scheduler = "maglev", hash = "5-tuple", tracking = "auto", idle = "5m", drain_timeout = "1h", block = [], allow = [] }
     "#);
@@ -60,7 +60,7 @@ fn every_rule_of_a_service_and_a_backend_is_compared() {
         ),
         ("slots = 65537", "method = \"gue\"\ngue_port = 6081\noutliers = { lower_weight = true }"),
         ("\"10.0.0.12\" }", "\"10.0.0.12\", method = \"ipip\", server_id = 7 }"),
-        ("kind = \"http\"", "kind = \"http\"\nport = 80\nvia = \"vip\""),
+        ("kind = \"http\"", "kind = \"http\"\nport = 80\nvia = \"backend\""),
         (
             "[\"203.0.113.10\", \"2001:db8::10\"]\nport = 80",
             "[\"203.0.113.0/28\"]\nport = \"80-89\"\nprotocol = \"tcp+udp\"\nscheduler = \"wlc\"\npersistence = \"1m\"\nblock = [\"192.0.2.0/24\"]\nallow = [\"192.0.2.7\"]\nmax_new_per_second = 9",
@@ -75,7 +75,7 @@ fn every_rule_of_a_service_and_a_backend_is_compared() {
     ~ backend text/cp1 gue_port: (none) -> 6081
     ~ backend text/cp2 method: "dr" -> "ipip"
     ~ backend text/cp2 server_id: (none) -> 7
-    ~ check text/http via: "backend" -> "vip"
+    ~ check text/http via: "vip" -> "backend"
     ~ service text-http vips: ["203.0.113.10", "2001:db8::10"] -> ["203.0.113.0/28"]
     ~ service text-http port: 80 -> "80-89"
     ~ service text-http protocol: "tcp" -> "tcp+udp"

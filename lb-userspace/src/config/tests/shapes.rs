@@ -201,12 +201,12 @@ fn switches_outside_services_are_taken_as_written() {
     let text = BASE
         .replace("[lbd]", "[lbd]\nxdp_mode = \"offload\"\nicmp_rate = 0")
         .replace("slots = 65537", "outliers = { lower_weight = true }")
-        .replace("kind = \"http\"", "kind = \"http\"\nvia = \"vip\"");
+        .replace("kind = \"http\"", "kind = \"http\"\nvia = \"backend\"");
     let config = valid(&text);
     assert_eq!((config.global.xdp_mode, config.global.icmp_rate), (XdpMode::Offload, 0));
     let pool = &config.pools["text"];
     assert!(pool.outliers.lower_weight);
-    assert_eq!(pool.checks[0].via, Via::Vip);
+    assert_eq!(pool.checks[0].via, Via::Backend);
 }
 
 #[test]

@@ -102,6 +102,9 @@ fn check(at: At<file::Check>, ports: &BTreeSet<Ports>, report: &mut Report) -> O
     } else {
         default_port(word, ports, span, report)
     };
+    // A port that no service has is often one that only the host's own address listens on.
+    let of_a_service = port.is_some_and(|port| ports.iter().any(|ports| ports.contains(port)));
+    let usual_via = if of_a_service { Via::Vip } else { Via::Backend };
     let name: Arc<str> = match name {
         None if name_is_bad => return None,
         None => word.word().into(),
@@ -111,7 +114,7 @@ fn check(at: At<file::Check>, ports: &BTreeSet<Ports>, report: &mut Report) -> O
         name,
         kind: kind?,
         port: port?,
-        via: via.or(Via::default()),
+        via: via.or(usual_via),
         interval,
         timeout,
         jitter_per_mille,

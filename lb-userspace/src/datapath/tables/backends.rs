@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     datapath::{DesiredBackend, DesiredPool, Error, digest},
-    model::{BackendId, Disposition, Method, PoolName, Tunnel},
+    model::{BackendId, Disposition, Method, NextHop, PoolName, Tunnel, Weight},
 };
 
 /// Words of a record, and those with a meaning of their own.
@@ -118,6 +118,27 @@ fn record(id: u64, backend: &DesiredBackend, around: Surroundings) -> Backend {
         outer_src: if tunnel { digest::octets(source) } else { [0; 16] },
         ..base
     }
+}
+
+/// The record of a way that no table of backends has: a check's.
+pub(in crate::datapath) fn way(
+    address: IpAddr,
+    method: Method,
+    gue_port: u16,
+    next_hop: Option<NextHop>,
+    tunnel: Tunnel,
+) -> Backend {
+    let backend = DesiredBackend {
+        address,
+        weight: Weight::default(),
+        disposition: Disposition::Serving,
+        next_hop,
+        method,
+        gue_port,
+        server_id: None,
+    };
+    // Too long a packet is its sender's trouble: there is nobody else to tell.
+    record(0, &backend, Surroundings { tunnel, ingress_mtu: 0 })
 }
 
 /// A tunnel's outer source, and how many of its low bits come from the flow hash: the configured prefix, or the host's own address on that

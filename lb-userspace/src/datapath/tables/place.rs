@@ -27,8 +27,9 @@ impl<M: Memory> Tables<M> {
         let mut shaped = Shaped::new();
         for (index, pool, service) in &placed {
             self.rules.write(&self.memory, *index, service, tick);
-            let value = ServiceRef { service: *index, pool: *pool, flags: rules::service_flags(service) };
             for endpoint in &service.endpoints {
+                let flags = rules::service_flags(service, endpoint.protocol);
+                let value = ServiceRef { service: *index, pool: *pool, flags };
                 let Some((addr, port)) = simple(endpoint) else {
                     shaped.insert(*endpoint, value);
                     continue;

@@ -56,12 +56,12 @@ fn flags(service: &DesiredService) -> u32 {
         | set(flag::QUIC_ID, rules.quic_id.is_some())
 }
 
-/// The flags of a service's entries in the table of services.
-pub(super) fn service_flags(service: &DesiredService) -> u32 {
-    let class = match service.udp_class {
-        UdpClass::Dns => 0,
-        UdpClass::Flow => UDP_FLOW,
-        UdpClass::Quic => UDP_QUIC,
+/// The flags of a service's entries for a protocol in the table of services.
+pub(super) fn service_flags(service: &DesiredService, protocol: Protocol) -> u32 {
+    let class = match (protocol, service.udp_class) {
+        (Protocol::Tcp, _) | (Protocol::Udp, UdpClass::Dns) => 0,
+        (Protocol::Udp, UdpClass::Flow) => UDP_FLOW,
+        (Protocol::Udp, UdpClass::Quic) => UDP_QUIC,
     };
     class | if flags(service) == 0 { 0 } else { SPECIAL }
 }

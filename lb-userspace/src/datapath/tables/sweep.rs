@@ -176,6 +176,7 @@ pub(super) fn status<M: Memory>(tables: &Tables<M>) -> BTreeMap<PoolName, PoolSt
             pins: scan.as_ref().map_or(0, |scan| scan.of[usize::from(*index)]),
             connections: flows.as_ref().map(|f| f.connections(*index, exact)).unwrap_or_default(),
             quiet_for: None,
+            ..BackendStatus::default()
         };
         status.backends.entry(backend.clone()).or_default().add(&counts);
     }

@@ -139,7 +139,7 @@ async fn real() -> (TcpListener, Checker, mpsc::Receiver<HealthEvent>, CheckTarg
     spec.interval = Duration::from_millis(100);
     let target = target(spec);
     let (events, received) = mpsc::channel(8);
-    let checker = Checker::spawn(events, CancellationToken::new());
+    let checker = Checker::spawn(events, None, CancellationToken::new());
     checker.set_targets(&only(&target));
     (listener, checker, received, target)
 }

@@ -45,7 +45,7 @@ async fn a_server_that_goes_away_is_down_after_fall_checks() {
     (spec.rise, spec.fall) = (NonZeroU32::new(2).unwrap(), NonZeroU32::new(3).unwrap());
     let target = target(spec);
     let (events, mut received) = mpsc::channel(8);
-    let checker = Checker::spawn(events, CancellationToken::new());
+    let checker = Checker::spawn(events, None, CancellationToken::new());
     checker.set_targets(&only(&target));
     // The scheduled first check; from here on only checks we ask for.
     assert_eq!(received.recv().await.unwrap().verdict, Verdict::Up);

@@ -35,6 +35,7 @@ fn targets(number: u32) -> HashSet<CheckTarget> {
         .map(|n| CheckTarget {
             address: IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n)),
             spec: spec.clone(),
+            production: None,
         })
         .collect()
 }

@@ -1,0 +1,226 @@
+//! What the model may look at: what is wanted, which index stands for whom, and the slots and turns that the daemon wrote.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use lb_common::{
+    hash::HashKey,
+    net::{ipv6::halves, l4},
+    reason::Reason,
+    slot::{self, Slot},
+};
+use lb_userspace::{
+    datapath::{
+        Desired, DesiredBackend, DesiredService,
+        mapped::Mapped,
+        tables::{Memory as _, Tables, U16Map, U64Map},
+    },
+    model::{BackendId, Disposition, Endpoint, PoolName, Protocol, ServiceName, UdpClass},
+};
+
+use crate::{
+    frame::Flow,
+    model::{Part, Seen},
+};
+
+/// The interface test frames come in by: loopback.
+pub(crate) const INGRESS: u32 = 1;
+/// The cluster's secret.
+pub(crate) const SECRET: [u8; 32] = [7; 32];
+
+/// A service that has an index.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    pub(crate) name: ServiceName,
+    pub(crate) index: u16,
+    pub(crate) pool: u16,
+    pub(crate) wanted: DesiredService,
+}
+
+impl Service {
+    /// It has UDP of which nothing tells a flow's first packet.
+    pub(crate) fn plain_udp(&self) -> bool {
+        self.wanted.udp_class != UdpClass::Quic
+            && self.wanted.endpoints.iter().any(|e| e.protocol == Protocol::Udp)
+    }
+}
+
+/// Who has which index. Backends that are no longer wanted stay: they may still drain.
+#[derive(Debug, Default)]
+pub(crate) struct Placed {
+    pub(crate) services: Vec<Service>,
+    pub(crate) endpoints: Vec<(Endpoint, usize)>,
+    pub(crate) known: BTreeMap<u16, (BackendId, DesiredBackend)>,
+}
+
+impl Placed {
+    /// Follows a change.
+    pub(crate) fn follow(&mut self, desired: &Desired, tables: &Tables<Mapped>) {
+        let pools: BTreeMap<&PoolName, u16> = tables.pools().map(|(index, name)| (name, index)).collect();
+        self.services = desired
+            .services
+            .iter()
+            .map(|(name, wanted)| Service {
+                name: name.clone(),
+                index: tables.services()[name],
+                pool: pools[&wanted.pool],
+                wanted: wanted.clone(),
+            })
+            .collect();
+        self.endpoints = (self.services.iter().enumerate())
+            .flat_map(|(i, s)| s.wanted.endpoints.iter().map(move |e| (*e, i)))
+            .collect();
+        self.endpoints.sort_by_key(|(e, _)| *e);
+        let before = std::mem::take(&mut self.known);
+        for (index, id) in tables.backends() {
+            let wanted = desired.pools.get(&id.pool).map(|pool| pool.backends.get(&id.backend).copied());
+            let old = || before.get(&index).filter(|(name, _)| name == id).map(|(_, b)| *b);
+            let backend = match wanted {
+                Some(Some(backend)) => Some(backend),
+                Some(None) => old().map(|b| DesiredBackend { disposition: Disposition::Draining, ..b }),
+                None => old().map(|b| DesiredBackend { disposition: Disposition::Down, ..b }),
+            };
+            if let Some(backend) = backend {
+                self.known.insert(index, (id.clone(), backend));
+            }
+        }
+    }
+}
+
+/// See the module.
+pub(crate) struct View<'w> {
+    pub(crate) desired: &'w Desired,
+    pub(crate) services: &'w [Service],
+    pub(crate) endpoints: &'w [(Endpoint, usize)],
+    pub(crate) known: &'w BTreeMap<u16, (BackendId, DesiredBackend)>,
+    pub(crate) memory: &'w Mapped,
+    /// Longest packet that may come in.
+    pub(crate) ingress_mtu: u32,
+    /// The kernel's clock, and how long one of its ticks is.
+    pub(crate) now: u16,
+    pub(crate) tick: Duration,
+    /// The daemon wants nothing new pinned.
+    pub(crate) frozen: bool,
+}
+
+/// A packet's slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) index: u32,
+    pub(crate) moving: bool,
+    pub(crate) cur: u16,
+    pub(crate) base: u16,
+    /// When it left stability.
+    pub(crate) begin: u16,
+}
+
+/// Two halves of a word.
+fn pair(word: u64) -> (u32, u32) {
+    (word as u32, (word >> 32) as u32)
+}
+
+impl View<'_> {
+    pub(crate) fn service_name(&self, index: u16) -> String {
+        self.services.iter().find(|s| s.index == index).map(|s| s.name.to_string()).unwrap_or_default()
+    }
+
+    /// A duration in ticks, rounded up.
+    pub(crate) fn ticks(&self, time: Duration) -> u16 {
+        time.as_nanos().div_ceil(self.tick.as_nanos()).min(1 << 15) as u16
+    }
+
+    /// Ticks after which a flow of a backend is over.
+    pub(crate) fn idle(&self, backend: u16) -> u16 {
+        let pool = self.known.get(&backend).and_then(|(id, _)| self.desired.pools.get(&id.pool));
+        pool.map_or(1 << 15, |pool| self.ticks(pool.idle))
+    }
+
+    /// Whether frames for a backend lead anywhere.
+    pub(crate) fn usable(&self, backend: u16) -> bool {
+        self.known.get(&backend).is_some_and(|(_, b)| b.next_hop.is_some())
+    }
+
+    /// The backend that a number in a connection id names.
+    pub(crate) fn server(&self, service: &Service, id: u16) -> Option<u16> {
+        self.known
+            .iter()
+            .find(|(_, (name, b))| {
+                name.pool == service.wanted.pool && b.server_id == Some(id) && b.disposition.keeps_old()
+            })
+            .map(|(index, _)| *index)
+            .filter(|index| self.usable(*index))
+    }
+
+    /// Whose turn it is.
+    pub(crate) fn turn(&self, service: &Service) -> Result<u16, Reason> {
+        let index = usize::from(service.index);
+        let (start, len) = pair(self.memory.load64(U64Map::Rules, index * 8 + 4));
+        if len == 0 {
+            return Err(Reason::NoBackend);
+        }
+        let turn = self.memory.load64(U64Map::Cursors, index) % u64::from(len);
+        Ok(self.memory.load16(U16Map::Sequences, start as usize + turn as usize))
+    }
+
+    /// The slot of a hash; none if the pool has no slots.
+    pub(crate) fn place(&self, service: &Service, hash: u64) -> Option<Place> {
+        let (start, len) = pair(self.memory.load64(U64Map::Pools, usize::from(service.pool) * 2));
+        if len == 0 {
+            return None;
+        }
+        let index = slot::index(hash, len);
+        let at = (start + index) as usize;
+        let word = Slot(self.memory.load16(U16Map::Slots, at));
+        Some(Place {
+            index,
+            moving: word.in_transition(),
+            cur: word.cur(),
+            base: self.memory.load16(U16Map::Bases, at),
+            begin: self.memory.load16(U16Map::Begins, at),
+        })
+    }
+
+    /// The hash by which the fragments of a packet are told apart.
+    pub(crate) fn fragment_hash(&self, seen: &Seen) -> u64 {
+        let (Part::First(id) | Part::Later(id)) = seen.part else { panic!("no fragment: {seen:?}") };
+        match (seen.src, seen.dst) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                let [src, dst] = [src, dst].map(|a| u64::from(u32::from_le_bytes(a.octets())));
+                let id = u64::from((id as u16).swap_bytes());
+                key().other(src | dst << 32, id, 4 << 32 | u64::from(seen.proto))
+            }
+            _ => key().v6(address(seen.src), address(seen.dst), id.swap_bytes(), 0x80),
+        }
+    }
+}
+
+/// The key of the flow hash.
+pub(crate) fn key() -> HashKey {
+    HashKey::from_secret(&SECRET)
+}
+
+/// An address's bytes.
+pub(crate) fn octets(addr: IpAddr) -> Vec<u8> {
+    match addr {
+        IpAddr::V4(addr) => addr.octets().to_vec(),
+        IpAddr::V6(addr) => addr.octets().to_vec(),
+    }
+}
+
+/// An address as the flow hash takes it.
+pub(crate) fn address(addr: IpAddr) -> [u64; 2] {
+    match addr {
+        IpAddr::V4(addr) => [u64::from(u32::from_le_bytes(addr.octets())), 0],
+        IpAddr::V6(addr) => halves(&addr.octets()),
+    }
+}
+
+/// The hash of a flow, by its definition.
+pub(crate) fn hash(flow: &Flow, proto: u8) -> u64 {
+    let ports = u32::from_le_bytes(l4::ports(flow.src.port(), flow.dst.port()));
+    let [src, dst] = [flow.src.ip(), flow.dst.ip()].map(address);
+    if flow.src.is_ipv4() {
+        key().v4(src[0] as u32, dst[0] as u32, ports, proto)
+    } else {
+        key().v6(src, dst, ports, proto)
+    }
+}
