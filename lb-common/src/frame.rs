@@ -31,5 +31,7 @@ pub struct Facts {
     pub remember: u64,
     /// Where a number is put down so that the verifier takes it for any: see `pins` in the program.
     pub scratch: u64,
+    /// Key of a look-up among access prefixes, its length first: kept here, as little is left of the stack where it is needed.
+    pub access: [u32; 6],
 }
-abi!(Facts, size = 56, align = 8);
+abi!(Facts, size = 80, align = 8);

@@ -10,7 +10,6 @@ use lb_common::{
     backend::{Backend, TUNNEL, VALID},
     explain::{FORWARDED, HAS_SERVICE},
     flow,
-    frame::Facts,
     net::{
         cursor::Cursor,
         eth::Macs,
@@ -209,22 +208,24 @@ pub fn owner<S: Sink>(
 
 #[inline(always)]
 fn write_down(frame: &mut Frame<'_>, packet: Packet, transport: Transport) -> Result<u8, Reason> {
-    let Transport { ports, proto, flags } = transport;
-    let mut facts =
-        Facts { src: packet.src, ports, proto, flags, six: u8::from(packet.six), ..Facts::default() };
+    let place = FACTS.get_ptr_mut(0).ok_or(Reason::BadTable)?;
+    // SAFETY: a valid map value of this CPU.
+    let facts = unsafe { &mut *place };
+    // Field by field: a whole record of zeros would be written by a call. The other fields are written before they are read.
+    let Transport { ports, proto, mut flags } = transport;
+    (facts.src, facts.ports, facts.proto) = (packet.src, ports, proto);
+    (facts.six, facts.has_id) = (u8::from(packet.six), 0);
     if packet.service.flags & UDP_QUIC != 0 && !packet.quoted {
         let rules = RULES.get(u32::from(packet.service.service)).ok_or(Reason::BadTable)?;
         let len = if rules.flags & rules::QUIC_ID != 0 { rules.id_len } else { 0 };
         let seen = quic::look(&mut frame.cursor, rules.id_offset, len);
-        facts.flags = if seen.opens { SYN } else { ACK };
+        flags = if seen.opens { SYN } else { ACK };
         if let Some(id) = seen.id {
             (facts.has_id, facts.id) = (1, id);
         }
     }
-    let place = FACTS.get_ptr_mut(0).ok_or(Reason::BadTable)?;
-    // SAFETY: a valid map value of this CPU.
-    unsafe { *place = facts };
-    Ok(facts.flags)
+    facts.flags = flags;
+    Ok(flags)
 }
 
 /// What must hold before anything is written.

@@ -1,18 +1,24 @@
 //! `lbctl`: one verb or noun per file. It reaches the daemon only through [`crate::api::client`].
 
+pub mod capture;
 pub mod change;
 pub mod check;
 pub mod config;
+pub mod doctor;
 pub mod drops;
 pub mod exit;
+pub mod flows;
 pub mod ipvs;
 pub mod list;
 pub mod output;
 pub mod pcap;
+pub mod remote;
 pub mod route;
 pub mod show;
 pub mod shutdown;
 pub mod status;
+pub mod table;
+pub mod top;
 pub mod units;
 pub mod wait;
 
@@ -79,6 +85,17 @@ pub enum Verb {
     Where(Box<route::args::Args>),
     /// Packets that were not forwarded, by reason
     Drops(drops::Args),
+    /// Copies of dropped packets, shown or written to a pcap file
+    Capture(capture::Args),
+    /// Flows that the tables remember, by backend and age; or one of them
+    Flows(flows::Args),
+    /// The slots of a pool, as they are in the kernel
+    #[command(subcommand)]
+    Table(table::Verb),
+    /// Rates of services and backends, every second
+    Top(top::Args),
+    /// What commonly goes wrong, looked at once, with what to type
+    Doctor(doctor::Args),
     /// The configuration file
     #[command(subcommand)]
     Config(config::Verb),
@@ -151,6 +168,11 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Weight(args) => change::weight(&context, &args).await,
         Verb::Check(verb) => check::run(&context, &verb).await,
         Verb::Where(args) => route::run(&context, &args).await,
+        Verb::Capture(args) => capture::run(&context, &args).await,
+        Verb::Flows(args) => flows::run(&context, &args).await,
+        Verb::Table(verb) => table::run(&context, &verb).await,
+        Verb::Top(args) => top::run(&context, &args).await,
+        Verb::Doctor(args) => doctor::run(&context, &args).await,
         Verb::Drops(args) => drops::run(&context, &args).await,
         Verb::Config(verb) => config::run(&context, &verb).await,
         Verb::Shutdown(args) => shutdown::run(&context, &args).await,

@@ -6,20 +6,28 @@ use std::{collections::BTreeMap, mem::offset_of};
 
 use lb_common::{
     backend::Backend,
-    counter::{Counters, PinEvent},
+    counter::{Counters, Events, PinEvent},
     explain::Explain,
+    frame::Facts,
     hash::HashKey,
     knobs::Knobs,
     names,
     pin::PinBucket,
     reason::Reason,
+    rules::{self, Rules},
     service::{ServiceBucket4, ServiceBucket6, ServiceEntry4, ServiceEntry6, ServiceRef},
+    settings::{RATES, Rate, Settings},
+    shape::{ShapeEntry, ShapeList},
     slot::{PoolRange, SlotLine},
 };
 use lb_userspace::datapath::object::OBJECT;
 
+const HASH: u32 = 1;
 const ARRAY: u32 = 2;
+const PERF_EVENT_ARRAY: u32 = 4;
 const PERCPU_ARRAY: u32 = 6;
+const LPM_TRIE: u32 = 11;
+const NO_PREALLOC: u32 = 1;
 const MMAPABLE: u32 = 1 << 10;
 /// ELF: a section without a body in the file.
 const NOBITS: usize = 8;
@@ -210,12 +218,52 @@ fn layouts() -> Vec<Layout> {
             flags,
             ifindex,
             mtu,
-            reserved,
+            gue_port,
             id,
             addr,
             outer_src
         }),
-        layout!(Counters { packets, bytes, syns, closes }),
+        layout!(Counters { packets, bytes }),
+        layout!(Events { syns, fins, resets, retransmits }),
+        layout!(Facts {
+            src,
+            ports,
+            proto,
+            flags,
+            six,
+            has_id,
+            id,
+            reserved,
+            packet_id,
+            slot_hash,
+            remember,
+            scratch
+        }),
+        layout!(Rate { word }),
+        layout!(Rules {
+            flags,
+            idle,
+            sticky,
+            mask6,
+            mask4,
+            ceiling,
+            sequence_start,
+            sequence_len,
+            id_offset,
+            id_len,
+            reserved
+        }),
+        layout!(Settings {
+            icmp_per_tick,
+            frozen,
+            prefixes4,
+            prefixes6,
+            capture_every,
+            capture_reasons,
+            reserved
+        }),
+        layout!(ShapeEntry { first, last, proto, reserved, value }),
+        layout!(ShapeList { start, len }),
         layout!(Explain { hash, flags, reason, slot, service, pool, cur, base, backend, reserved }),
         layout!(HashKey { add, mul }),
         layout!(Knobs {
@@ -224,6 +272,10 @@ fn layouts() -> Vec<Layout> {
             services6_mask,
             probation_mask,
             protected_mask,
+            flows_new_mask,
+            flows_mask,
+            sources_mask,
+            fragments_mask,
             tick_shift,
             pin_idle
         }),
@@ -254,10 +306,50 @@ const MAPS: &[(&str, &str)] = &[
     (names::BACKEND_COUNTERS, "Counters"),
     (names::REASON_COUNTERS, "u64"),
     (names::PIN_COUNTERS, "u64"),
+    (names::SERVICE_EVENTS, "Events"),
+    (names::BACKEND_EVENTS, "Events"),
+    (names::RULES, "Rules"),
+    (names::SEQUENCES, "SlotLine"),
+    (names::CURSORS, "u64"),
+    (names::CEILINGS, "Rate"),
+    (names::RATES, "Rate"),
+    (names::SETTINGS, "Settings"),
+    (names::FLOWS_NEW, "PinBucket"),
+    (names::FLOWS, "PinBucket"),
+    (names::SOURCES, "PinBucket"),
+    (names::FRAGMENTS, "PinBucket"),
+    (names::ACCESS4, "u32"),
+    (names::ACCESS6, "u32"),
+    (names::PREFIXES4, "ShapeList"),
+    (names::PREFIXES6, "ShapeList"),
+    (names::SHAPES, "ShapeEntry"),
+    (names::SERVER_IDS, "u32"),
+    (names::FACTS, "Facts"),
+    (names::CAPTURED, "u32"),
     (names::EXPLAIN, "Explain"),
     (names::CLOCK, "u64"),
     (names::IDENTITY, "u64"),
 ];
+
+/// Type, flags and size of the key of each map.
+fn shape(name: &str) -> (u32, u32, usize) {
+    /// Length, then address (and service).
+    const fn prefix(data: usize) -> (u32, u32, usize) {
+        (LPM_TRIE, NO_PREALLOC, 4 + data)
+    }
+    match name {
+        names::ACCESS4 => prefix(size_of_val(&rules::access4(0, 0))),
+        names::ACCESS6 => prefix(size_of_val(&rules::access6(0, [0; 2]))),
+        names::PREFIXES4 => prefix(4),
+        names::PREFIXES6 => prefix(16),
+        names::SERVER_IDS => (HASH, 0, size_of_val(&rules::server_id(0, 0))),
+        names::CAPTURED => (PERF_EVENT_ARRAY, 0, 4),
+        // Only the CPU's own program looks at these.
+        names::FACTS => (PERCPU_ARRAY, 0, 4),
+        _ if name.ends_with("_COUNT") || name.ends_with("_EVENT") => (PERCPU_ARRAY, 0, 4),
+        _ => (ARRAY, MMAPABLE, 4),
+    }
+}
 
 /// This binary may have been built where there is no eBPF toolchain; the tests of the data plane then fail for themselves.
 fn object() -> Option<&'static [u8]> {
@@ -297,7 +389,7 @@ fn the_object_has_the_maps_that_are_named_and_no_others() {
     }
     // Only what one process reads at once is not pinned.
     let unpinned: Vec<&&str> = expected.keys().filter(|name| !names::PINNED_MAPS.contains(name)).collect();
-    assert_eq!(unpinned, [&names::CLOCK, &names::EXPLAIN]);
+    assert_eq!(unpinned, [&names::CAPTURED, &names::CLOCK, &names::EXPLAIN, &names::FACTS]);
     for (name, definition) in maps {
         let of: BTreeMap<String, &Type> = btf
             .members(definition)
@@ -306,15 +398,20 @@ fn the_object_has_the_maps_that_are_named_and_no_others() {
             .collect();
         // A map's number is the length of an array that its definition points to.
         let value_of = |field: &str| of.get(field).map_or(0, |array| array.more[2] as u32);
-        let per_cpu = name.ends_with("_COUNT");
-        assert_eq!(value_of("type"), if per_cpu { PERCPU_ARRAY } else { ARRAY }, "type of {name}");
-        assert_eq!(value_of("map_flags"), if per_cpu { 0 } else { MMAPABLE }, "flags of {name}");
-        assert_eq!((of["key"].name.as_str(), btf.size(of["key"])), ("u32", 4), "key of {name}");
+        let (kind, flags, key) = shape(&name);
+        assert_eq!(value_of("type"), kind, "type of {name}");
+        assert_eq!(value_of("map_flags"), flags, "flags of {name}");
+        assert_eq!(btf.size(of["key"]), key, "key of {name}");
         assert_eq!(of["value"].name, expected[name.as_str()], "value of {name}");
         match name.as_str() {
             names::REASON_COUNTERS => assert_eq!(value_of("max_entries") as usize, Reason::ALL.len()),
             names::PIN_COUNTERS => assert_eq!(value_of("max_entries") as usize, PinEvent::ALL.len()),
-            names::EXPLAIN | names::CLOCK | names::IDENTITY => assert_eq!(value_of("max_entries"), 1),
+            names::EXPLAIN | names::CLOCK | names::IDENTITY | names::FACTS | names::SETTINGS => {
+                assert_eq!(value_of("max_entries"), 1);
+            }
+            names::RATES => assert_eq!(value_of("max_entries"), RATES),
+            // As many as there are CPUs.
+            names::CAPTURED => assert_eq!(value_of("max_entries"), 0),
             _ => assert!(value_of("max_entries") > 0, "{name}"),
         }
     }
@@ -326,12 +423,17 @@ fn the_object_has_the_programs_that_are_named_and_no_others() {
     let mut expected = [names::PROG_LB, names::PROG_WHERE, names::PROG_CLOCK, names::PROG_PASS];
     expected.sort_unstable();
     assert_eq!(functions(object, "xdp"), expected);
+    assert_eq!(functions(object, "xdp.frags"), [names::PROG_LB_FRAGS]);
     let executable: Vec<String> = sections(object)
         .into_iter()
         .filter(|(_, s)| number(s.header, 8, 8) & 4 != 0 && !s.body.is_empty())
         .map(|(name, _)| name)
         .collect();
-    assert_eq!(executable, [".text", "xdp"], "subprograms and XDP programs, nothing of another kind");
+    assert_eq!(
+        executable,
+        [".text", "xdp", "xdp.frags"],
+        "subprograms and XDP programs, nothing of another kind"
+    );
 }
 
 #[test]
@@ -357,7 +459,8 @@ fn the_licence_lets_the_program_use_the_kernels_helpers() {
 
 #[test]
 fn linux_keeps_every_name_whole() {
-    let programs = [names::PROG_LB, names::PROG_WHERE, names::PROG_CLOCK, names::PROG_PASS];
+    let programs =
+        [names::PROG_LB, names::PROG_LB_FRAGS, names::PROG_WHERE, names::PROG_CLOCK, names::PROG_PASS];
     for name in MAPS.iter().map(|(name, _)| *name).chain(programs) {
         assert!(name.len() <= 15, "{name}");
     }

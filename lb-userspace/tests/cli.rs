@@ -3,6 +3,8 @@
 use lb_userspace as lb;
 #[path = "../src/api/fixture.rs"]
 mod fixture;
+#[path = "cli/lookups.rs"]
+mod lookups;
 
 use std::{path::PathBuf, process::Output, thread};
 

@@ -8,6 +8,7 @@ use nix::unistd::geteuid;
 use crate::{
     process,
     setup::{self, For},
+    vm,
     workspace::Workspace,
 };
 
@@ -29,6 +30,9 @@ pub(crate) struct Options {
     /// Fail if a row is slower than the committed baseline allows
     #[arg(long)]
     check: bool,
+    /// Count instructions instead of nanoseconds, in an emulated machine (see `cargo xtask vm`): no cache, no neighbour, no noise
+    #[arg(long, conflicts_with_all = ["check", "only", "against", "json", "write_baseline"])]
+    instructions: bool,
     /// Measure several times and write the baseline
     #[arg(long, conflicts_with_all = ["check", "only", "against", "json"])]
     write_baseline: bool,
@@ -39,6 +43,9 @@ const BASELINE: &str = "lb-userspace/benches/packet/baseline.json";
 
 /// The chore.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    if options.instructions {
+        return vm::instructions(workspace);
+    }
     if !geteuid().is_root() {
         bail!("loading programs needs root. Type: sudo -E env \"PATH=$PATH\" cargo xtask bench");
     }

@@ -68,6 +68,8 @@ pub(crate) enum Story {
     Bond,
     /// lbd with backends behind tunnels that the kernel's own devices take apart
     Tunnels,
+    /// The benchmark under a clock that counts instructions. Only when asked for: it proves nothing
+    Instructions,
 }
 
 impl Story {
@@ -79,13 +81,14 @@ impl Story {
             Self::Vlan => "vlan",
             Self::Bond => "bond",
             Self::Tunnels => "tunnels",
+            Self::Instructions => "instructions",
         }
     }
 
     /// Modules it needs.
     const fn modules(self) -> &'static [&'static str] {
         match self {
-            Self::Packets => &["veth"],
+            Self::Packets | Self::Instructions => &["veth"],
             Self::Vlan => &["veth", "bridge", "8021q"],
             Self::Bond => &["veth", "bridge", "bonding"],
             Self::Tunnels => {
@@ -99,7 +102,7 @@ impl Story {
         match self {
             Self::Packets => Some("packets"),
             Self::Tunnels => Some("decap"),
-            Self::Vlan | Self::Bond => None,
+            Self::Vlan | Self::Bond | Self::Instructions => None,
         }
     }
 
@@ -107,10 +110,20 @@ impl Story {
     const fn bound(self) -> Duration {
         match self {
             Self::Packets => Duration::from_mins(40),
+            Self::Instructions => Duration::from_mins(10),
             Self::Vlan | Self::Bond | Self::Tunnels => Duration::from_mins(15),
         }
     }
 }
+
+/// Instructions per packet, of the benchmark's rows that mean something then.
+pub(crate) fn instructions(workspace: &Workspace) -> Result<()> {
+    let (kernel, only) = (vec![COUNTED_ON.to_owned()], vec![Story::Instructions]);
+    run(workspace, &Options { kernel, only, update: false, verbose: true })
+}
+
+/// The kernel whose instructions are counted: how the compiler in it turns the program into machine code differs from series to series.
+const COUNTED_ON: &str = "6.18";
 
 /// The chore.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
@@ -174,6 +187,7 @@ impl Guests {
             files: files.path(),
             arguments: &["vm-guest", "story", story.name()],
             bound: story.bound(),
+            counted: story == Story::Instructions,
             log: &log,
             aloud: self.verbose,
         })?;

@@ -1,5 +1,7 @@
 //! One row: what is sent to which program, and what was measured.
 
+use lb_common::harness::FLOOD_FLOWS;
+
 use crate::{
     cases::{GROW, GROW_THRICE, UNIT, YARDSTICK},
     frame::Frame,
@@ -132,6 +134,11 @@ impl Case {
     /// What it touches stays in the processor's first caches, whatever their size: its ratio is about the same on every machine.
     pub(crate) fn is_cached(&self) -> bool {
         self.flows <= HOT && self.flood == 0
+    }
+
+    /// New flows all the time.
+    pub(crate) fn is_flood(&self) -> bool {
+        self.flood != 0 || self.flows == FLOOD_FLOWS
     }
 
     /// Live or through the harness.

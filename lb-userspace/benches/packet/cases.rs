@@ -33,8 +33,13 @@ fn ours(name: &'static str, world: &Planned, frame: Frame) -> Case {
 
 /// Packets through the harness; the first row is the zero. `small` is the site that the others differ from.
 pub(crate) fn harness(small: Site) -> Vec<Case> {
-    let mut cases =
-        vec![Case::own("pass", "bench_pass", ACK4, PASS), Case::own("floor_tx", "bench_floor_tx", ACK4, TX)];
+    let mut cases = vec![
+        Case::own("pass", "bench_pass", ACK4, PASS),
+        Case::own("floor_tx", "bench_floor_tx", ACK4, TX),
+        Case::own(YARDSTICK, "bench_yardstick", ACK4, TX),
+        Case::own(GROW, "bench_grow", ACK4, PASS),
+        Case::own(GROW_THRICE, "bench_grow_thrice", ACK4, PASS),
+    ];
     cases.extend(through_ours(small));
     cases
 }

@@ -23,8 +23,6 @@ use crate::{
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb-harness"));
 
-/// Packets measured per case and round.
-const PACKETS: u64 = 32 * WINDOW;
 /// At least so many before that, and at most.
 const WARM_UP: (u64, u64) = (WINDOW, 400_000);
 /// Live frames sent at once: what a network card's driver handles at once.
@@ -47,6 +45,8 @@ pub(crate) struct Harness {
     state: Region,
     windows: Region,
     targets: ProgramArray<aya::maps::MapData>,
+    /// Measured per case and round.
+    wanted: u64,
 }
 
 /// How the packets of one run are drawn.
@@ -66,7 +66,7 @@ pub(crate) fn pin_to_last_cpu() -> Result<()> {
 }
 
 impl Harness {
-    pub(crate) fn load() -> Result<Self> {
+    pub(crate) fn load(wanted: u64) -> Result<Self> {
         ensure!(
             !OBJECT.is_empty(),
             "built without the harness object: a BPF toolchain is needed (`cargo xtask setup`)"
@@ -82,7 +82,7 @@ impl Harness {
         let state = region(&ebpf, "HARNESS", 1, size_of::<State>() as u32)?;
         let windows = region(&ebpf, "WINDOWS", SAMPLES, 8)?;
         let targets = ProgramArray::try_from(ebpf.take_map("TARGET").context("no map TARGET")?)?;
-        Ok(Self { ebpf, state, windows, targets })
+        Ok(Self { ebpf, state, windows, targets, wanted })
     }
 
     /// Attaches a program of the harness to an interface, for as long as this process lives.
@@ -100,7 +100,7 @@ impl Harness {
             self.run(case, case.frame, Draw::Each, case.flows.next_multiple_of(WINDOW))?;
         }
         let warm_up = (4 * case.flows).clamp(WARM_UP.0, WARM_UP.1).next_multiple_of(WINDOW);
-        self.run(case, case.frame, Draw::Random, warm_up + PACKETS + 1)?;
+        self.run(case, case.frame, Draw::Random, warm_up + self.wanted * WINDOW + 1)?;
         let done = self.read(|s| &s.windows).min(u64::from(SAMPLES));
         for window in (warm_up / WINDOW)..done {
             let took = Duration::from_nanos(self.windows.word(window as usize).load(Ordering::Relaxed));

@@ -28,6 +28,7 @@ use crate::{
     world::{SMALL, Site},
 };
 
+const NANOSECONDS: &str = "ns";
 /// A row that seems slower is measured again so many times: noise goes away, a regression stays.
 const SECOND_LOOKS: u32 = 3;
 
@@ -45,6 +46,10 @@ fn main() -> ExitCode {
 struct Options {
     rounds: u32,
     runs: u32,
+    /// Windows per round.
+    windows: u64,
+    /// What a nanosecond is: on an emulated machine it may be an instruction.
+    unit: String,
     only: Option<String>,
     json: Option<PathBuf>,
     against: Option<PathBuf>,
@@ -56,13 +61,15 @@ impl Options {
     fn from_args() -> Result<Self> {
         let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
         let value = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).cloned();
-        let number = |name: &str, default| {
+        let number = |name: &str, default: u64| {
             value(name).map_or(Ok(default), |n| n.parse().with_context(|| format!("{name} {n}")))
         };
         let path = |name: &str| value(name).map(PathBuf::from);
         Ok(Self {
-            rounds: number("--rounds", 25)?,
-            runs: number("--runs", 5)?,
+            rounds: number("--rounds", 25)? as u32,
+            runs: number("--runs", 5)? as u32,
+            windows: number("--windows", 32)?,
+            unit: value("--unit").unwrap_or_else(|| NANOSECONDS.to_owned()),
             only: value("--only"),
             json: path("--json"),
             against: path("--against"),
@@ -71,15 +78,21 @@ impl Options {
         })
     }
 
+    /// Whether time is measured, and not something that caches have no part in.
+    fn is_time(&self) -> bool {
+        self.unit == NANOSECONDS
+    }
+
     fn wants(&self, case: &Case) -> bool {
-        self.only.as_ref().is_none_or(|only| case.name.contains(only.as_str()))
+        (self.is_time() || case.is_cached() || case.is_flood())
+            && self.only.as_ref().is_none_or(|only| case.name.contains(only.as_str()))
     }
 }
 
 fn run(options: &Options) -> Result<()> {
     live::leave_network()?;
     driver::pin_to_last_cpu()?;
-    let mut harness = Harness::load()?;
+    let mut harness = Harness::load(options.windows)?;
     let mut cases = all(&mut harness, options.against.as_ref())?;
     let live = cases.iter().any(|c| c.is_live() && options.wants(c));
     cases.retain(|c| options.wants(c) || c.is_needed() || live && c.name == cases::LIVE_FLOOR);
@@ -100,9 +113,9 @@ fn run(options: &Options) -> Result<()> {
     measure(&mut harness, &mut cases, options.rounds)?;
     let (rows, live) = report::rows(&cases);
     let size = cases.iter().find_map(Case::world).map(world::World::size).transpose()?;
-    let rebuild = if options.only.is_none() { rebuild::rebuild()? } else { Vec::new() };
+    let rebuild = if options.only.is_none() && options.is_time() { rebuild::rebuild()? } else { Vec::new() };
     let report = Report { harness: rows, live, size, rebuild };
-    report.print();
+    report.print(&options.unit);
     if let Some(file) = &options.json {
         std::fs::write(file, report.json()?).with_context(|| file.display().to_string())?;
         println!("written to {}", file.display());

@@ -66,14 +66,14 @@ pub(crate) fn rows(cases: &[Case]) -> (Vec<Row>, Vec<Row>) {
 
 impl Report {
     /// For people.
-    pub(crate) fn print(&self) {
+    pub(crate) fn print(&self, unit: &str) {
         let ratio = |r: &Row| if r.ratio.is_nan() { String::new() } else { format!("{:.2}", r.ratio) };
         println!(
             "{:<28} {:>8} {:>8} {:>8} {:>12}",
-            "packets",
-            "p1 ns",
+            format!("packets ({unit})"),
+            "p1",
             "median",
-            "net ns",
+            "net",
             format!("x {UNIT}")
         );
         for r in &self.harness {
@@ -83,7 +83,7 @@ impl Report {
             println!(
                 "{:<28} {:>8} {:>8} {:>8} {:>12}",
                 "live frames",
-                "p1 ns",
+                "p1",
                 "median",
                 "Mpps",
                 format!("x {}", floor.name)

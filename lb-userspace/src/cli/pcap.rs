@@ -96,7 +96,7 @@ fn blocks(file: &[u8], most: usize) -> Result<Vec<Vec<u8>>, Unreadable> {
         if len < 12 {
             return Err(Unreadable::Cut);
         }
-        let body = Reader { bytes: reader.slice(at + 8, len - 12)?, ..reader };
+        let body = Reader { bytes: &reader.slice(at, len)?[8..len - 4], ..reader };
         let frame = match kind {
             INTERFACE => {
                 links.push(u32::from(body.half(0)?));

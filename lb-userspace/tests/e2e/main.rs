@@ -15,6 +15,7 @@ mod detach;
 mod drain;
 mod health;
 mod hostile;
+mod lookups;
 mod production;
 mod reload;
 mod restart;

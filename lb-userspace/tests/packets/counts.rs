@@ -34,7 +34,7 @@ impl Counts {
         if let Some((service, backend, flags)) = effects.forwarded {
             let [fin, syn, rst, ack] = [0x01, 0x02, 0x04, 0x10].map(|bit| flags & bit != 0);
             let one = [1, len as u64, u64::from(syn && !ack), u64::from(fin && !rst), u64::from(rst), 0];
-            let mut sum = |map: &mut BTreeMap<u16, Sums>, index: u16| {
+            let sum = |map: &mut BTreeMap<u16, Sums>, index: u16| {
                 let sum = map.entry(index).or_default();
                 *sum = std::array::from_fn(|i| sum[i] + one[i]);
             };

@@ -52,13 +52,18 @@ pub(crate) fn client(of: &str) -> IpAddr {
 
 /// Ethernet, IP with a TTL of 64 and without options, transport header, a few bytes of payload.
 pub(crate) fn frame(flow: Flow, kind: Kind) -> Vec<u8> {
-    with_ip(flow, kind, headers(flow, kind, &[]))
+    with_payload(flow, kind, b"payload!")
+}
+
+/// The same with other payload.
+pub(crate) fn with_payload(flow: Flow, kind: Kind, payload: &[u8]) -> Vec<u8> {
+    with_ip(flow, kind, headers(flow, kind, &[]), payload)
 }
 
 /// The same over IPv4 with options: `words` words of them.
 pub(crate) fn with_options(flow: Flow, kind: Kind, words: usize) -> Vec<u8> {
     // No-operation options (RFC 791), one byte each.
-    with_ip(flow, kind, headers(flow, kind, &vec![1; words * 4]))
+    with_ip(flow, kind, headers(flow, kind, &vec![1; words * 4]), b"payload!")
 }
 
 fn headers(flow: Flow, kind: Kind, options: &[u8]) -> IpHeaders {
@@ -84,14 +89,13 @@ fn headers(flow: Flow, kind: Kind, options: &[u8]) -> IpHeaders {
     }
 }
 
-fn with_ip(flow: Flow, kind: Kind, ip: IpHeaders) -> Vec<u8> {
+fn with_ip(flow: Flow, kind: Kind, ip: IpHeaders, payload: &[u8]) -> Vec<u8> {
     let step = PacketBuilder::ethernet2(ROUTER, OURS).ip(ip);
     let mut bytes = Vec::new();
-    let payload = *b"payload!";
     if kind == Kind::Udp {
-        step.udp(flow.src.port(), flow.dst.port()).write(&mut bytes, &payload).unwrap();
+        step.udp(flow.src.port(), flow.dst.port()).write(&mut bytes, payload).unwrap();
     } else {
-        tcp(step, flow, kind).write(&mut bytes, &payload).unwrap();
+        tcp(step, flow, kind).write(&mut bytes, payload).unwrap();
     }
     bytes
 }
@@ -195,4 +199,38 @@ pub(crate) fn extended(frame: &[u8], chain: &[Ext]) -> Vec<u8> {
     bytes.extend(&frame[ETH + 40..]);
     let payload = (bytes.len() - ETH - 40) as u16;
     edit(&bytes, ETH + 4, &payload.to_be_bytes())
+}
+
+/// Makes an untagged packet a fragment: its transport header stays, whatever the offset (in 8-byte units).
+pub(crate) fn fragment(frame: &[u8], id: u32, offset: u16, more: bool) -> Vec<u8> {
+    if frame[12] == 0x08 {
+        let [_, _, a, b] = id.to_be_bytes();
+        let [c, d] = (offset | u16::from(more) << 13).to_be_bytes();
+        return edit4(frame, 4, &[a, b, c, d]);
+    }
+    let bytes = extended(frame, &[Ext::Fragment { offset, more }]);
+    edit(&bytes, ETH + 40 + 4, &id.to_be_bytes())
+}
+
+/// Sets "don't fragment" of an untagged IPv4 frame; nothing of an IPv6 one, where it goes without saying.
+pub(crate) fn whole(frame: &[u8]) -> Vec<u8> {
+    if frame[12] == 0x08 { edit4(frame, 6, &[0x40, 0]) } else { frame.to_vec() }
+}
+
+/// Sets DSCP and ECN of an untagged frame.
+pub(crate) fn marked(frame: &[u8], tos: u8) -> Vec<u8> {
+    if frame[12] == 0x08 {
+        return edit4(frame, 1, &[tos]);
+    }
+    edit(frame, ETH, &[0x60 | tos >> 4, tos << 4 | frame[ETH + 1] & 15])
+}
+
+/// The beginning of a QUIC packet: a long header of a version with a destination connection id, or, for version 0, a short one.
+pub(crate) fn quic(first: u8, version: u32, id: &[u8]) -> Vec<u8> {
+    let head = if version == 0 {
+        vec![first]
+    } else {
+        [&[first][..], &version.to_be_bytes(), &[id.len() as u8]].concat()
+    };
+    [&head, id, &[0; 24]].concat()
 }

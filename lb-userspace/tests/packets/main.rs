@@ -7,6 +7,7 @@
 //! | `world` | a loaded object with tables, and one packet through it, watched from all sides |
 //! | `verdicts` | one named case for each thing a frame can be |
 //! | `probe` | checks on the way of clients' packets |
+//! | `random` | random frames against random sites |
 //! | `truncation` | every header cut at every byte |
 //! | `transitions` | slots that change owner: bases, pins, and how they end |
 //!
@@ -17,6 +18,7 @@ mod frame;
 mod icmp;
 mod model;
 mod probe;
+mod random;
 mod site;
 mod transitions;
 mod truncation;

@@ -14,7 +14,7 @@ use lb_userspace::{
         mapped::Mapped,
         tables::{Memory as _, Tables, U16Map, U64Map},
     },
-    model::{BackendId, Disposition, Endpoint, PoolName, Protocol, ServiceName, UdpClass},
+    model::{BackendId, Disposition, Endpoint, PoolName, Protocol, ServiceName, Tunnel, UdpClass},
 };
 
 use crate::{
@@ -44,12 +44,20 @@ impl Service {
     }
 }
 
+/// A backend that has a record, and the outer sources that were wanted when that was last written.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) id: BackendId,
+    pub(crate) backend: DesiredBackend,
+    pub(crate) tunnel: Tunnel,
+}
+
 /// Who has which index. Backends that are no longer wanted stay: they may still drain.
 #[derive(Debug, Default)]
 pub(crate) struct Placed {
     pub(crate) services: Vec<Service>,
     pub(crate) endpoints: Vec<(Endpoint, usize)>,
-    pub(crate) known: BTreeMap<u16, (BackendId, DesiredBackend)>,
+    pub(crate) known: BTreeMap<u16, Known>,
 }
 
 impl Placed {
@@ -73,15 +81,29 @@ impl Placed {
         let before = std::mem::take(&mut self.known);
         for (index, id) in tables.backends() {
             let wanted = desired.pools.get(&id.pool).map(|pool| pool.backends.get(&id.backend).copied());
-            let old = || before.get(&index).filter(|(name, _)| name == id).map(|(_, b)| *b);
-            let backend = match wanted {
-                Some(Some(backend)) => Some(backend),
-                Some(None) => old().map(|b| DesiredBackend { disposition: Disposition::Draining, ..b }),
-                None => old().map(|b| DesiredBackend { disposition: Disposition::Down, ..b }),
+            let old = before.get(&index).filter(|known| known.id == *id);
+            let kept = |disposition: Disposition| {
+                old.map(|old| Known { backend: DesiredBackend { disposition, ..old.backend }, ..old.clone() })
             };
-            if let Some(backend) = backend {
-                self.known.insert(index, (id.clone(), backend));
-            }
+            let new = |backend| Some(Known { id: id.clone(), backend, tunnel: desired.tunnel });
+            let known = match (wanted, old) {
+                (None, _) => kept(Disposition::Down),
+                (Some(None), _) => kept(Disposition::Draining),
+                // With another address it is another backend: this is the one before it.
+                (Some(Some(wanted)), Some(old)) if old.backend.address != wanted.address => {
+                    kept(Disposition::Draining)
+                }
+                // Whoever had a way keeps it until there is another.
+                (
+                    Some(Some(DesiredBackend { next_hop: None, disposition, weight, server_id, .. })),
+                    Some(old),
+                ) => {
+                    let backend = DesiredBackend { disposition, weight, server_id, ..old.backend };
+                    Some(Known { backend, ..old.clone() })
+                }
+                (Some(Some(wanted)), _) => new(wanted),
+            };
+            self.known.extend(known.map(|known| (index, known)));
         }
     }
 }
@@ -91,7 +113,7 @@ pub(crate) struct View<'w> {
     pub(crate) desired: &'w Desired,
     pub(crate) services: &'w [Service],
     pub(crate) endpoints: &'w [(Endpoint, usize)],
-    pub(crate) known: &'w BTreeMap<u16, (BackendId, DesiredBackend)>,
+    pub(crate) known: &'w BTreeMap<u16, Known>,
     pub(crate) memory: &'w Mapped,
     /// Longest packet that may come in.
     pub(crate) ingress_mtu: u32,
@@ -130,21 +152,24 @@ impl View<'_> {
 
     /// Ticks after which a flow of a backend is over.
     pub(crate) fn idle(&self, backend: u16) -> u16 {
-        let pool = self.known.get(&backend).and_then(|(id, _)| self.desired.pools.get(&id.pool));
+        let pool = self.known.get(&backend).and_then(|known| self.desired.pools.get(&known.id.pool));
         pool.map_or(1 << 15, |pool| self.ticks(pool.idle))
     }
 
     /// Whether frames for a backend lead anywhere.
     pub(crate) fn usable(&self, backend: u16) -> bool {
-        self.known.get(&backend).is_some_and(|(_, b)| b.next_hop.is_some())
+        self.known.get(&backend).is_some_and(|known| known.backend.next_hop.is_some())
     }
 
-    /// The backend that a number in a connection id names.
+    /// The backend that a number in a connection id names: of two the last, as they are named; none that is no longer wanted.
     pub(crate) fn server(&self, service: &Service, id: u16) -> Option<u16> {
+        let pool = &service.wanted.pool;
+        let named = |b: &DesiredBackend| b.server_id == Some(id) && b.disposition.keeps_old();
+        let (name, wanted) = self.desired.pools[pool].backends.iter().rfind(|(_, b)| named(b))?;
         self.known
             .iter()
-            .find(|(_, (name, b))| {
-                name.pool == service.wanted.pool && b.server_id == Some(id) && b.disposition.keeps_old()
+            .find(|(_, Known { id, backend, .. })| {
+                id.pool == *pool && id.backend == *name && backend.address == wanted.address
             })
             .map(|(index, _)| *index)
             .filter(|index| self.usable(*index))

@@ -131,6 +131,7 @@ impl World {
         self.counted.take();
         let later = self.now().wrapping_add(ticks);
         let swept = self.tables.sweep(later);
+        swept.released.iter().for_each(|index| drop(self.placed.known.remove(index)));
         self.model.borrow_mut().tidy(&self.view(later));
         swept
     }
@@ -256,7 +257,7 @@ impl World {
         } else {
             let service = (told.flags & explain::HAS_SERVICE != 0 && told.flags & explain::QUOTED == 0)
                 .then(|| self.view(0).service_name(told.service));
-            let backend = self.placed.known.get(&told.backend).expect("a backend with a name").0.to_string();
+            let backend = self.placed.known.get(&told.backend).expect("a backend with a name").id.to_string();
             Outcome::Sent { service, backend, redirected: got == REDIRECT, frame: out.clone() }
         };
         assert_eq!(got, action(&outcome), "the dry run's action and its report differ: {told:?}");
@@ -269,11 +270,6 @@ impl World {
     /// The model's answer; it remembers the frame.
     pub(crate) fn judge(&self, bytes: &[u8]) -> Judged {
         self.model.borrow_mut().judge(&self.view(self.now()), bytes)
-    }
-
-    /// The model's answer to the many: `now` was read before.
-    pub(crate) fn judge_at(&self, bytes: &[u8], now: u16) -> Judged {
-        self.model.borrow_mut().judge(&self.view(now), bytes)
     }
 
     /// What the model would say; it remembers nothing.
@@ -337,7 +333,7 @@ impl World {
 
     /// The index of a backend (`pool/name`).
     pub(crate) fn index(&self, name: &str) -> u16 {
-        *self.placed.known.iter().find(|(_, (id, _))| id.to_string() == name).unwrap().0
+        *self.placed.known.iter().find(|(_, known)| known.id.to_string() == name).unwrap().0
     }
 }
 

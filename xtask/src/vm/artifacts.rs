@@ -21,6 +21,8 @@ use crate::{
 const PROGRAMS: [&str; 3] = ["lbd", "lbctl", "lbdecap"];
 /// The test that every guest begins with.
 const FIRST_TEST: &str = "kernel";
+/// The benchmark, for instructions per packet.
+const BENCH: &str = "packet";
 /// Of this machine.
 const TOOLS: [&str; 7] = ["ip", "bridge", "tc", "ethtool", "cat", "grep", "sed"];
 /// The repository's script that sets a backend's tunnels up.
@@ -53,6 +55,7 @@ impl Artifacts {
             "--bins",
         ]);
         tests.iter().for_each(|test| _ = command.args(["--test", test]));
+        command.args(["--bench", BENCH]);
         command.args(["--message-format", "json-render-diagnostics"]);
         let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| show(&command))?;
         let stdout = child.stdout.take().context("cargo's standard output is not piped")?;
@@ -64,7 +67,7 @@ impl Artifacts {
         if !status.success() {
             bail!("{status}: {}", show(&command));
         }
-        let built = PROGRAMS.iter().chain(&tests).map(|name| {
+        let built = PROGRAMS.iter().chain(&tests).chain([&BENCH]).map(|name| {
             let one = found.iter().find(|(found, _)| found == name);
             let (_, path) = one.with_context(|| format!("cargo named no `{name}`"))?;
             Ok((*name, path.clone()))

@@ -3,6 +3,7 @@
 mod bond;
 mod daemon;
 mod http;
+mod instructions;
 mod net;
 mod tunnels;
 mod vlan;
@@ -104,6 +105,7 @@ fn told(story: Story) -> Result<Told> {
         Story::Vlan => vlan::tell(),
         Story::Bond => bond::tell(),
         Story::Tunnels => tunnels::tell(),
+        Story::Instructions => instructions::tell(),
     };
     match (result, daemon::refusal()) {
         (Err(_), Some(why)) => Ok(Told::Refused(why)),

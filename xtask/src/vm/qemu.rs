@@ -51,6 +51,8 @@ pub(super) struct Boot<'a> {
     /// Arguments of the first process.
     pub(super) arguments: &'a [&'a str],
     pub(super) bound: Duration,
+    /// Its clock counts instructions: one is a nanosecond.
+    pub(super) counted: bool,
     /// Takes what the guest prints; the kernel's own messages go beside it.
     pub(super) log: &'a Path,
     /// Show what it prints as it comes.
@@ -128,6 +130,7 @@ impl Qemu {
         command
             .args(["-M", "pc", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", MEMORY_MIB])
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
+            .args(if boot.counted { &["-icount", "shift=0,sleep=off"][..] } else { &[] })
             .arg("-kernel")
             .arg(&boot.kernel.image)
             .arg("-initrd")

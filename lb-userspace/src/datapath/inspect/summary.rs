@@ -7,7 +7,7 @@ use lb_common::net::{
     cursor::Cursor,
     eth::Macs,
     l4::{ACK, FIN, RST, SYN},
-    parse::{self, Network, Part, Tags},
+    parse::{self, Network, PacketId, Part, Tags},
 };
 
 /// `198.51.100.7:40000 > 203.0.113.10:443 tcp syn ttl 64`; for what is no IP packet its MAC addresses.
@@ -62,14 +62,20 @@ fn ip(frame: &mut [u8]) -> Option<String> {
     };
     match part {
         Part::Whole => {}
-        Part::First(id) => text.push_str(&format!(" first fragment of {id}")),
-        Part::Later(id) => text.push_str(&format!(" later fragment of {id}")),
+        Part::First(id) => text.push_str(&format!(" first fragment of {}", number(id, dst.is_ipv6()))),
+        Part::Later(id) => text.push_str(&format!(" later fragment of {}", number(id, dst.is_ipv6()))),
     }
     let _ = write!(text, " ttl {ttl}");
     if let Some(vlan) = vlan {
         let _ = write!(text, " vlan {vlan}");
     }
     Some(text)
+}
+
+/// An identification as a number; it is loaded as it lies in the packet.
+fn number(id: PacketId, six: bool) -> u32 {
+    let [a, b, c, d] = id.to_le_bytes();
+    if six { u32::from_be_bytes([a, b, c, d]) } else { u32::from(u16::from_be_bytes([a, b])) }
 }
 
 fn protocol(number: u8) -> String {

@@ -9,7 +9,10 @@ use lb_userspace::{
 };
 
 use super::{Outcome, Walk, Way, icmp, seal, sum};
-use crate::{frame::VLAN, view::INGRESS};
+use crate::{
+    frame::VLAN,
+    view::{INGRESS, Known},
+};
 
 /// Sends a packet to its backend, unless something speaks against it.
 pub(super) fn send(walk: &mut Walk<'_>, way: &Way) -> Result<Outcome, Reason> {
@@ -17,7 +20,7 @@ pub(super) fn send(walk: &mut Walk<'_>, way: &Way) -> Result<Outcome, Reason> {
     if seen.ttl < 2 {
         return Err(Reason::TtlExpired);
     }
-    let (id, to) = &walk.view.known[&way.backend];
+    let Known { id, backend: to, tunnel: sources } = &walk.view.known[&way.backend];
     let hop = to.next_hop.ok_or(Reason::Unresolved)?;
     let tunnel = to.method != Method::Dr;
     if tunnel || hop.mtu < walk.view.ingress_mtu {
@@ -40,7 +43,11 @@ pub(super) fn send(walk: &mut Walk<'_>, way: &Way) -> Result<Outcome, Reason> {
     if !tunnel && hop.vlan == 0 && seen.tags == 2 {
         return Err(Reason::VlanRewrite);
     }
-    let frame = if tunnel { wrapped(walk, to, &hop, way.hash) } else { rewritten(walk, &hop) };
+    let frame = if tunnel {
+        wrapped(walk, to, &hop, outer_source(to, sources, way.hash), way.hash)
+    } else {
+        rewritten(walk, &hop)
+    };
     walk.effects.forwarded = Some((way.service, way.backend, way.flags));
     Ok(Outcome::Sent {
         service: way.service.map(|index| walk.view.service_name(index)),
@@ -122,7 +129,7 @@ fn outer_source(to: &DesiredBackend, tunnel: &Tunnel, hash: u64) -> IpAddr {
 }
 
 /// The packet behind an outer header.
-fn wrapped(walk: &Walk<'_>, to: &DesiredBackend, hop: &NextHop, hash: u64) -> Vec<u8> {
+fn wrapped(walk: &Walk<'_>, to: &DesiredBackend, hop: &NextHop, source: IpAddr, hash: u64) -> Vec<u8> {
     let seen = walk.seen;
     let mut out = [hop.dst_mac.0, hop.src_mac.0].concat();
     if hop.vlan != 0 {
@@ -135,7 +142,7 @@ fn wrapped(walk: &Walk<'_>, to: &DesiredBackend, hop: &NextHop, hash: u64) -> Ve
         (_, true) => (0, 41),
     };
     let payload = (seen.len + udp) as u16;
-    match (outer_source(to, &walk.view.desired.tunnel, hash), to.address) {
+    match (source, to.address) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
             out.extend([0x08, 0x00]);
             let [high, low] = (payload + 20).to_be_bytes();

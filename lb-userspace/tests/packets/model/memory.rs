@@ -3,6 +3,7 @@
 use std::{collections::HashMap, net::IpAddr};
 
 use lb_common::reason::Reason;
+use lb_userspace::datapath::DesiredBackend;
 
 use super::{Part, Seen, Walk};
 use crate::{frame::Flow, view::View};
@@ -98,24 +99,20 @@ impl Model {
     /// that get no new connections.
     pub(crate) fn tidy(&mut self, view: &View<'_>) {
         let keep = |mark: &mut Mark| {
-            let Some((_, backend)) = view.known.get(&mark.backend) else { return false };
-            backend.disposition.keeps_old() && mark.binds(view.now, view.idle(mark.backend))
+            let Some(known) = view.known.get(&mark.backend) else { return false };
+            known.backend.disposition.keeps_old() && mark.binds(view.now, view.idle(mark.backend))
         };
         self.pins.retain(|_, mark| keep(mark));
         self.flows.retain(|_, mark| keep(mark));
         self.sources.retain(|_, (backend, _)| {
-            view.known.get(backend).is_some_and(|(_, b)| b.disposition.takes_new() && b.weight.get() > 0)
+            let takes = |b: &DesiredBackend| b.disposition.takes_new() && b.weight.get() > 0;
+            view.known.get(backend).is_some_and(|known| takes(&known.backend))
         });
     }
 
     /// Forgets all fragments.
     pub(crate) fn forget_fragments(&mut self) {
         self.fragments.clear();
-    }
-
-    /// Whether anything is remembered of a flow in transition.
-    pub(crate) fn pinned(&self, flow: Flow, proto: u8) -> bool {
-        self.pins.contains_key(&(flow, proto))
     }
 }
 
