@@ -133,12 +133,11 @@ pub fn v4_part<'p>(cursor: &mut Cursor<'p>) -> Result<(&'p mut Ipv4, Part), Reas
         }
         cursor.skip(usize::from(words - 5) * 4)?;
     }
-    let part = if !ip.is_fragment() {
-        Part::Whole
-    } else {
-        let id = u32::from(u16::from_le_bytes(ip.id));
-        if ip.is_first() { Part::First(id) } else { Part::Later(id) }
-    };
+    if !ip.is_fragment() {
+        return Ok((ip, Part::Whole));
+    }
+    let id = u32::from(u16::from_le_bytes(ip.id));
+    let part = if ip.is_first() { Part::First(id) } else { Part::Later(id) };
     Ok((ip, part))
 }
 

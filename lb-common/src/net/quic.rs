@@ -31,7 +31,7 @@ pub fn look(cursor: &mut Cursor<'_>, offset: u8, len: u8) -> Quic {
     let Ok(head) = cursor.take::<[u8; 5]>() else { return Quic::default() };
     let [a, b, c, d, id_len] = *head;
     let kind = (first >> 4) & 3;
-    let initial = if [a, b, c, d] == VERSION_2 { 1 } else { 0 };
+    let initial = u8::from([a, b, c, d] == VERSION_2);
     // Initial, then 0-RTT, in both versions' numbering. Version negotiation never comes from a client.
     let opens = kind == initial || kind == initial + 1;
     Quic { opens, id: if opens { None } else { number(cursor, offset, len, id_len) } }

@@ -54,7 +54,9 @@ impl Artifacts {
             "lb-userspace",
             "--bins",
         ]);
-        tests.iter().for_each(|test| _ = command.args(["--test", test]));
+        for test in &tests {
+            command.args(["--test", test]);
+        }
         command.args(["--bench", BENCH]);
         command.args(["--message-format", "json-render-diagnostics"]);
         let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| show(&command))?;
