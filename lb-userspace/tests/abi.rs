@@ -13,6 +13,7 @@ use lb_common::{
     knobs::Knobs,
     names,
     pin::PinBucket,
+    probe::{self, Probe, ProbeEvent, ProbeFlow},
     reason::Reason,
     rules::{self, Rules},
     service::{ServiceBucket4, ServiceBucket6, ServiceEntry4, ServiceEntry6, ServiceRef},
@@ -237,7 +238,8 @@ fn layouts() -> Vec<Layout> {
             packet_id,
             slot_hash,
             remember,
-            scratch
+            scratch,
+            access
         }),
         layout!(Rate { word }),
         layout!(Rules {
@@ -281,6 +283,8 @@ fn layouts() -> Vec<Layout> {
         }),
         layout!(PinBucket { 0 }),
         layout!(PoolRange { start, len, id }),
+        layout!(Probe { to, vip, used, reserved }),
+        layout!(ProbeFlow { own, port, probe, last, reserved }),
         layout!(ServiceBucket4 { 0 }),
         layout!(ServiceBucket6 { 0 }),
         layout!(ServiceEntry4 { key, value }),
@@ -329,6 +333,9 @@ const MAPS: &[(&str, &str)] = &[
     (names::EXPLAIN, "Explain"),
     (names::CLOCK, "u64"),
     (names::IDENTITY, "u64"),
+    (names::PROBES, "Probe"),
+    (names::PROBE_FLOWS, "ProbeFlow"),
+    (names::PROBE_COUNTERS, "u64"),
 ];
 
 /// Type, flags and size of the key of each map.
@@ -387,9 +394,20 @@ fn the_object_has_the_maps_that_are_named_and_no_others() {
     for pinned in names::PINNED_MAPS {
         assert!(expected.contains_key(pinned), "{pinned} is pinned");
     }
-    // Only what one process reads at once is not pinned.
+    // Only what one process reads at once, or what ends with its sockets, is not pinned.
     let unpinned: Vec<&&str> = expected.keys().filter(|name| !names::PINNED_MAPS.contains(name)).collect();
-    assert_eq!(unpinned, [&names::CAPTURED, &names::CLOCK, &names::EXPLAIN, &names::FACTS]);
+    assert_eq!(
+        unpinned,
+        [
+            &names::CAPTURED,
+            &names::CLOCK,
+            &names::EXPLAIN,
+            &names::FACTS,
+            &names::PROBES,
+            &names::PROBE_COUNTERS,
+            &names::PROBE_FLOWS
+        ]
+    );
     for (name, definition) in maps {
         let of: BTreeMap<String, &Type> = btf
             .members(definition)
@@ -409,6 +427,9 @@ fn the_object_has_the_maps_that_are_named_and_no_others() {
             names::EXPLAIN | names::CLOCK | names::IDENTITY | names::FACTS | names::SETTINGS => {
                 assert_eq!(value_of("max_entries"), 1);
             }
+            names::PROBE_COUNTERS => assert_eq!(value_of("max_entries") as usize, ProbeEvent::ALL.len()),
+            names::PROBES => assert_eq!(value_of("max_entries"), probe::PROBES),
+            names::PROBE_FLOWS => assert_eq!(value_of("max_entries"), probe::FLOWS),
             names::RATES => assert_eq!(value_of("max_entries"), RATES),
             // As many as there are CPUs.
             names::CAPTURED => assert_eq!(value_of("max_entries"), 0),
@@ -424,6 +445,7 @@ fn the_object_has_the_programs_that_are_named_and_no_others() {
     expected.sort_unstable();
     assert_eq!(functions(object, "xdp"), expected);
     assert_eq!(functions(object, "xdp.frags"), [names::PROG_LB_FRAGS]);
+    assert_eq!(functions(object, "classifier"), [names::PROG_PROBE_IN, names::PROG_PROBE_OUT]);
     let executable: Vec<String> = sections(object)
         .into_iter()
         .filter(|(_, s)| number(s.header, 8, 8) & 4 != 0 && !s.body.is_empty())
@@ -431,8 +453,8 @@ fn the_object_has_the_programs_that_are_named_and_no_others() {
         .collect();
     assert_eq!(
         executable,
-        [".text", "xdp", "xdp.frags"],
-        "subprograms and XDP programs, nothing of another kind"
+        [".text", "xdp", "classifier", "xdp.frags"],
+        "subprograms, XDP programs and those of checks, nothing of another kind"
     );
 }
 
@@ -459,8 +481,15 @@ fn the_licence_lets_the_program_use_the_kernels_helpers() {
 
 #[test]
 fn linux_keeps_every_name_whole() {
-    let programs =
-        [names::PROG_LB, names::PROG_LB_FRAGS, names::PROG_WHERE, names::PROG_CLOCK, names::PROG_PASS];
+    let programs = [
+        names::PROG_LB,
+        names::PROG_LB_FRAGS,
+        names::PROG_WHERE,
+        names::PROG_CLOCK,
+        names::PROG_PASS,
+        names::PROG_PROBE_OUT,
+        names::PROG_PROBE_IN,
+    ];
     for name in MAPS.iter().map(|(name, _)| *name).chain(programs) {
         assert!(name.len() <= 15, "{name}");
     }
