@@ -14,7 +14,9 @@ use crate::{
     report::{Row, machine},
 };
 
-/// Slower by this part is no noise of any row.
+/// A run that is so many times as far off as most were is not by chance.
+const NOISES: f64 = 3.0;
+/// Slower by this part says nothing of any row.
 const SLACK: f64 = 0.05;
 /// Nor by this, in terms of the yardstick: less than a nanosecond, which says nothing of rows that cost little.
 const SLACK_ABSOLUTE: f64 = 0.1;
@@ -33,9 +35,9 @@ pub(crate) struct Baseline {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Expected {
-    /// The median of the runs.
+    /// From the windows of all runs.
     ratio: f64,
-    /// The distance of their lowest from their highest, in terms of the median.
+    /// The median distance of a run from that, in terms of it.
     noise: f64,
 }
 
@@ -48,20 +50,18 @@ pub(crate) struct Slower {
 }
 
 impl Baseline {
-    /// Learns from several runs.
-    pub(crate) fn learn(runs: &[Vec<Row>]) -> Self {
-        let mut seen: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-        for row in runs.iter().flatten().filter(|row| row.gauge.is_finite()) {
-            seen.entry(row.name.clone()).or_default().push(row.gauge);
-        }
-        let rows = seen.into_iter().map(|(name, mut ratios)| {
-            ratios.sort_by(f64::total_cmp);
-            let (median, spread) = (ratios[ratios.len() / 2], ratios[ratios.len() - 1] - ratios[0]);
-            let round = |x: f64| (x * 1000.0).round() / 1000.0;
-            let noise = if median > SLACK_ABSOLUTE { round(spread / median) } else { 1.0 };
-            (name, Expected { ratio: round(median), noise })
+    /// Learns from several runs: `together` are the rows of all their windows, `apart` those of each.
+    pub(crate) fn learn(together: &[Row], apart: &[Vec<Row>]) -> Self {
+        let round = |x: f64| (x * 1000.0).round() / 1000.0;
+        let rows = together.iter().filter(|row| row.gauge.is_finite()).map(|row| {
+            let same = apart.iter().flatten().filter(|other| other.name == row.name);
+            let mut deviations: Vec<f64> =
+                same.map(|other| (other.gauge / row.gauge - 1.0).abs()).filter(|d| d.is_finite()).collect();
+            deviations.sort_by(f64::total_cmp);
+            let noise = deviations.get(deviations.len() / 2).copied().unwrap_or_default();
+            (row.name.clone(), Expected { ratio: round(row.gauge), noise: round(noise) })
         });
-        Self { machine: machine(), runs: runs.len(), rows: rows.collect() }
+        Self { machine: machine(), runs: apart.len(), rows: rows.collect() }
     }
 
     pub(crate) fn read(file: &Path) -> Result<Self> {
@@ -104,7 +104,7 @@ impl Baseline {
 }
 
 fn limit(ratio: f64, noise: f64, times: f64) -> f64 {
-    ratio * (1.0 + (noise + SLACK) * times) + SLACK_ABSOLUTE * times
+    ratio * (1.0 + (NOISES * noise + SLACK) * times) + SLACK_ABSOLUTE * times
 }
 
 impl std::fmt::Display for Slower {

@@ -23,6 +23,7 @@ use crate::{
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb-harness"));
 
+const PACKETS_PER_WINDOW: u32 = WINDOW as u32;
 /// At least so many before that, and at most.
 const WARM_UP: (u64, u64) = (WINDOW, 400_000);
 /// Live frames sent at once: what a network card's driver handles at once.
@@ -104,7 +105,7 @@ impl Harness {
         let done = self.read(|s| &s.windows).min(u64::from(SAMPLES));
         for window in (warm_up / WINDOW)..done {
             let took = Duration::from_nanos(self.windows.word(window as usize).load(Ordering::Relaxed));
-            case.windows.push(took.as_secs_f64() * 1e9 / WINDOW as f64);
+            case.windows.push(took.as_secs_f64() * 1e9 / f64::from(PACKETS_PER_WINDOW));
         }
         Ok(())
     }

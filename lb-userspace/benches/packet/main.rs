@@ -15,7 +15,10 @@ mod rebuild;
 mod report;
 mod world;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -29,7 +32,7 @@ use crate::{
 };
 
 const NANOSECONDS: &str = "ns";
-/// A row that seems slower is measured again so many times: noise goes away, a regression stays.
+/// A row that seems slower is measured again so many times, and what is measured added: noise goes away, a regression stays.
 const SECOND_LOOKS: u32 = 3;
 
 fn main() -> ExitCode {
@@ -99,17 +102,8 @@ fn run(options: &Options) -> Result<()> {
     cases.sort_by_key(Case::is_live);
 
     if let Some(file) = &options.write_baseline {
-        let runs: Vec<_> = (0..options.runs)
-            .map(|_| {
-                measure(&mut harness, &mut cases, options.rounds)?;
-                Ok(flat(report::rows(&cases)))
-            })
-            .collect::<Result<_>>()?;
-        Baseline::learn(&runs).write(file)?;
-        println!("{} runs, written to {}", runs.len(), file.display());
-        return Ok(());
+        return write_baseline(&mut harness, &mut cases, options, file);
     }
-
     measure(&mut harness, &mut cases, options.rounds)?;
     let (rows, live) = report::rows(&cases);
     let size = cases.iter().find_map(Case::world).map(world::World::size).transpose()?;
@@ -144,7 +138,6 @@ fn all(harness: &mut Harness, against: Option<&PathBuf>) -> Result<Vec<Case>> {
 
 /// The zero is measured before every case of its kind: a shared machine has fast and slow minutes, and it must have seen them all.
 fn measure(harness: &mut Harness, cases: &mut [Case], rounds: u32) -> Result<()> {
-    cases.iter_mut().for_each(|case| case.windows.clear());
     let first_live = cases.iter().position(Case::is_live).unwrap_or(cases.len());
     let (through, live) = cases.split_at_mut(first_live);
     for _ in 0..rounds {
@@ -156,6 +149,25 @@ fn measure(harness: &mut Harness, cases: &mut [Case], rounds: u32) -> Result<()>
             }
         }
     }
+    Ok(())
+}
+
+/// Measures several times and writes what is to be expected.
+fn write_baseline(harness: &mut Harness, cases: &mut [Case], options: &Options, file: &Path) -> Result<()> {
+    let mut all: Vec<Vec<f64>> = vec![Vec::new(); cases.len()];
+    let mut apart = Vec::new();
+    for _ in 0..options.runs {
+        measure(harness, cases, options.rounds)?;
+        apart.push(flat(report::rows(cases)));
+        for (all, case) in all.iter_mut().zip(&mut *cases) {
+            all.append(&mut case.windows);
+        }
+    }
+    for (all, case) in all.into_iter().zip(&mut *cases) {
+        case.windows = all;
+    }
+    Baseline::learn(&flat(report::rows(cases)), &apart).write(file)?;
+    println!("{} runs, written to {}", apart.len(), file.display());
     Ok(())
 }
 
@@ -179,7 +191,7 @@ fn check(harness: &mut Harness, cases: &mut Vec<Case>, baseline: &Baseline, roun
         let names: Vec<String> = slower.into_iter().map(|s| s.name).collect();
         println!("again, more closely: {}", names.join(", "));
         cases.retain(|c| c.is_needed() || c.name == cases::LIVE_FLOOR || names.iter().any(|n| n == c.name));
-        measure(harness, cases, 2 * rounds)?;
+        measure(harness, cases, rounds)?;
         slower = baseline.slower(&flat(report::rows(cases)), cases);
         slower.retain(|s| names.contains(&s.name));
     }

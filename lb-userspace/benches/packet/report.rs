@@ -150,7 +150,8 @@ pub(crate) fn machine() -> Value {
         .map_or("", |l| l.trim_start_matches([' ', '\t', ':']));
     json!({
         "cpu": model,
-        "cpus": std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
+        // Of the machine: this process keeps to one.
+        "cpus": cpuinfo.lines().filter(|l| l.starts_with("processor")).count(),
         "kernel": read("/proc/sys/kernel/osrelease").trim(),
         "spectre_v2": read("/sys/devices/system/cpu/vulnerabilities/spectre_v2").trim(),
         "spec_rstack_overflow": read("/sys/devices/system/cpu/vulnerabilities/spec_rstack_overflow").trim(),
