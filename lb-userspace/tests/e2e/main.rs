@@ -21,3 +21,4 @@ mod reload;
 mod restart;
 mod start;
 mod startup_errors;
+mod tracked;

@@ -144,6 +144,7 @@ impl Site {
             threshold: 0.5,
             check: r#"kind = "http", url = "http://cache.example.org/check", interval = "200ms", timeout = "200ms", jitter = 0, fall = 2"#,
             hosts: self.hosts.iter().map(|host| (host.name, host.address, 10)).collect(),
+            service: "",
             pool: "",
             further: String::new(),
         };
@@ -186,6 +187,8 @@ pub(crate) struct Settings {
     pub(crate) check: &'static str,
     /// Name, address, weight.
     pub(crate) hosts: Vec<(&'static str, IpAddr, u32)>,
+    /// More keys of the service.
+    pub(crate) service: &'static str,
     /// More keys of the pool.
     pub(crate) pool: &'static str,
     /// More tables.
@@ -219,6 +222,7 @@ limits = {{ services = 64, backends = 64, pools = 8, slots = 16384, pins = 13107
 vips = ["{VIP4}", "{VIP6}"]
 port = 80
 pool = "cache"
+{service}
 
 [pools.cache]
 slots = 1021
@@ -233,6 +237,7 @@ depool_threshold = {threshold}
             mode = self.mode,
             bpf = site.bpf.display(),
             threshold = self.threshold,
+            service = self.service,
             pool = self.pool,
             further = self.further,
         )
