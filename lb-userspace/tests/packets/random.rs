@@ -77,6 +77,9 @@ fn random_frames_get_what_the_model_says() {
             world.pass(5);
             world.forget_fragments();
             sites::change(&mut random, &mut world);
+            world
+                .compare_memory()
+                .unwrap_or_else(|e| panic!("after the change at frame {n} of seed {seed}: {e}"));
             // Indices may have got other owners.
             let now = world.counts();
             (counts.services, counts.backends) = (now.services, now.backends);
@@ -115,6 +118,7 @@ fn random_frames_get_what_the_model_says() {
             }
             counts.add(bytes.len(), &judged);
         }
+        world.compare_memory().unwrap_or_else(|e| panic!("after frame {n} of seed {seed}: {e}"));
         let found = world.counts();
         assert_eq!(found.reasons, counts.reasons, "after frame {n} of seed {seed}: {:?}", Reason::ALL);
         assert_eq!(found.pins, counts.pins, "after frame {n} of seed {seed}: {:?}", PinEvent::ALL);

@@ -1,14 +1,17 @@
 //! A loaded object with its tables, and one packet through it, watched from all sides: the model, the dry run, the live program and the
 //! counters must agree.
 
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet},
+};
 
 use aya::{TestRun as _, TestRunOptions};
 use lb_common::{
     explain::{self, Explain},
     hash::HashKey,
     names,
-    pin::{Pin, WAYS},
+    pin::{self, Pin, WAYS},
     reason::{Reason, Verdict},
 };
 use lb_userspace::{
@@ -107,10 +110,11 @@ impl World {
 
     fn apply(&mut self) -> Applied {
         self.counted.take();
-        let applied = self.tables.apply(&self.desired, self.now());
+        let now = self.now();
+        let applied = self.tables.apply(&self.desired, now);
         assert!(applied.problem.is_none(), "{:?}", applied.problem);
         self.placed.follow(&self.desired, &self.tables);
-        self.model.borrow_mut().tidy(&self.view(self.now()));
+        self.model.borrow_mut().tidy(&self.view(now));
         applied
     }
 
@@ -184,6 +188,52 @@ impl World {
     pub(crate) fn forget_fragments(&mut self) {
         (0..self.fragments.words()).for_each(|i| self.fragments.word(i).store(0, ORDER));
         self.model.borrow_mut().forget_fragments();
+    }
+
+    /// Compares what the model remembers with what lies in the tables.
+    pub(crate) fn compare_memory(&self) -> Result<(), String> {
+        let model = self.model.borrow().remembered();
+        let (memory, now) = (self.tables.memory(), self.now());
+        let on_probation: BTreeSet<u64> = model[0].iter().map(|(hash, ..)| *hash).collect();
+        for (map, wanted) in REMEMBERED.into_iter().zip(model) {
+            let mask = self.buckets(map) - 1;
+            // A pin from before its slot's transition binds nothing, and may lie there until its flow's new one takes its place.
+            let superseded =
+                |tag: u32| map == U64Map::Protected && on_probation.iter().any(|h| pin::tag(*h) == tag);
+            let mut wanted: BTreeMap<(u32, u32), (u16, u16, bool)> = wanted
+                .into_iter()
+                .map(|(hash, backend, time, closing)| {
+                    ((pin::bucket(hash) & mask, pin::tag(hash)), (backend, time, closing))
+                })
+                .collect();
+            for i in 0..memory.len64(map) {
+                let found = Pin(memory.load64(map, i));
+                // What has ended binds nothing, though it may lie there until its place is needed.
+                if found.expired(now, u16::MAX) {
+                    continue;
+                }
+                let key = ((i / WAYS) as u32, found.tag());
+                match wanted.remove(&key) {
+                    // A tick may end between the model's look at the clock and the program's.
+                    Some((backend, time, closing))
+                        if (backend, closing) == (found.backend(), found.closing())
+                            && found.time().wrapping_sub(time) <= 1 => {}
+                    None if superseded(found.tag()) => {}
+                    other => {
+                        return Err(format!(
+                            "{map:?} {key:x?}: {found:x?} {} {}, the model has {other:?}",
+                            found.backend(),
+                            found.time()
+                        ));
+                    }
+                }
+            }
+            wanted.retain(|_, (_, _, closing)| !*closing);
+            if let Some((key, mark)) = wanted.first_key_value() {
+                return Err(format!("{map:?} {key:x?}: nothing, the model has {mark:?}"));
+            }
+        }
+        Ok(())
     }
 
     /// Live words of a table of flows.

@@ -6,7 +6,10 @@ use lb_common::reason::Reason;
 use lb_userspace::datapath::DesiredBackend;
 
 use super::{Part, Seen, Walk};
-use crate::{frame::Flow, view::View};
+use crate::{
+    frame::Flow,
+    view::{View, hash},
+};
 
 /// A flow with its protocol.
 pub(super) type Id = (Flow, u8);
@@ -108,6 +111,17 @@ impl Model {
             let takes = |b: &DesiredBackend| b.disposition.takes_new() && b.weight.get() > 0;
             view.known.get(backend).is_some_and(|known| takes(&known.backend))
         });
+    }
+
+    /// Hash, backend and time of each flow that is remembered, and whether it is closing: pins, then tracked flows; those that answered apart.
+    pub(crate) fn remembered(&self) -> [Vec<(u64, u16, u16, bool)>; 4] {
+        let all = |of: &HashMap<Id, Mark>, lives: bool| {
+            of.iter()
+                .filter(|(_, mark)| mark.lives == lives)
+                .map(|((flow, proto), mark)| (hash(flow, *proto), mark.backend, mark.time, mark.closing))
+                .collect()
+        };
+        [all(&self.pins, false), all(&self.pins, true), all(&self.flows, false), all(&self.flows, true)]
     }
 
     /// Forgets all fragments.
