@@ -7,7 +7,7 @@ use lb_common::{
     explain::{FOLLOWS, FORWARDED, QUOTED},
     flow::FRAGMENT_TICKS,
     net::{
-        ICMP, ICMPV6, SCTP, TCP, UDP,
+        ICMP, ICMPV6, SCTP, TCP, UDP, csum,
         cursor::Cursor,
         eth::{Macs, Tag},
         icmp::{self, Icmp},
@@ -22,10 +22,10 @@ use lb_common::{
 
 use crate::{
     answer, count, forward, knobs,
-    maps::{FACTS, FRAGMENTS, SETTINGS},
+    maps::{FACTS, FRAGMENTS},
     pins::{Life, find, insert},
     pipeline::{self, Frame, Packet},
-    shape::{self, Address, V4, V6},
+    shape::{Address, V4, V6},
     sink::Sink,
     track,
 };
@@ -198,7 +198,7 @@ fn v4<S: Sink>(mut frame: Frame<'_>, sink: &mut S, ip: &mut Ipv4, place: Place) 
     match place.proto {
         TCP | UDP => {
             let transport = parse::transport(&mut frame.cursor, place.proto)?;
-            let service = match shape::find(ours, transport.dport(), transport.proto) {
+            let service = match ours.service(transport.dport(), transport.proto) {
                 Ok(service) => service,
                 Err(why) => return Err(unserved::<S>(why, place, ours, of_packet)),
             };
@@ -210,8 +210,8 @@ fn v4<S: Sink>(mut frame: Frame<'_>, sink: &mut S, ip: &mut Ipv4, place: Place) 
             }
             pipeline::send(frame, sink, (service.service, backend), hash, flags, ip)
         }
-        ICMP if place.part == 0 && shape::is_vip(ours) => icmp4(frame, sink, ip),
-        SCTP if shape::is_vip(ours) => Err(Reason::Sctp),
+        ICMP if place.part == 0 && ours.is_vip() => icmp4(frame, sink, ip),
+        SCTP if ours.is_vip() => Err(Reason::Sctp),
         _ if place.part == 0 => Err(Reason::NotTcpUdp),
         _ => Err(Reason::Fragment),
     }
@@ -229,7 +229,7 @@ fn v6<S: Sink>(mut frame: Frame<'_>, sink: &mut S, ip: &mut Ipv6, place: Place) 
     match place.proto {
         TCP | UDP => {
             let transport = parse::transport(&mut frame.cursor, place.proto)?;
-            let service = match shape::find(ours, transport.dport(), transport.proto) {
+            let service = match ours.service(transport.dport(), transport.proto) {
                 Ok(service) => service,
                 Err(why) => return Err(unserved::<S>(why, place, ours, of_packet)),
             };
@@ -241,8 +241,8 @@ fn v6<S: Sink>(mut frame: Frame<'_>, sink: &mut S, ip: &mut Ipv6, place: Place) 
             }
             pipeline::send(frame, sink, (service.service, backend), hash, flags, ip)
         }
-        ICMPV6 if place.part == 0 && shape::is_vip(ours) => icmp6(frame, sink, ip),
-        SCTP if shape::is_vip(ours) => Err(Reason::Sctp),
+        ICMPV6 if place.part == 0 && ours.is_vip() => icmp6(frame, sink, ip),
+        SCTP if ours.is_vip() => Err(Reason::Sctp),
         _ if place.part == 0 => Err(Reason::NotTcpUdp),
         _ => Err(Reason::Fragment),
     }
@@ -255,7 +255,7 @@ fn unserved<S: Sink>(why: Reason, place: Place, ours: impl Address, of_packet: u
     if place.part == 0 {
         return why;
     }
-    if S::LIVE && shape::is_vip(ours) {
+    if S::LIVE && ours.is_vip() {
         teach(of_packet, NOBODY);
     }
     Reason::Fragment
@@ -301,7 +301,7 @@ fn later<S: Sink>(
 ) -> Result<u32, Reason> {
     let backend = match taught(hash) {
         // What we would not forward whole, like ICMP, passes in parts too.
-        UNSEEN if matches!(proto, TCP | UDP) && shape::is_vip(ours) => return Err(Reason::FragmentUnknown),
+        UNSEEN if matches!(proto, TCP | UDP) && ours.is_vip() => return Err(Reason::FragmentUnknown),
         UNSEEN | NOBODY => return Err(Reason::Fragment),
         backend => backend as u16,
     };
@@ -350,11 +350,11 @@ fn icmp4<S: Sink>(mut frame: Frame<'_>, sink: &mut S, ip: &mut Ipv4) -> Result<u
         answer::may::<S>()?;
         message.kind = icmp::REPLY4;
         // RFC 1624: the first word falls by 0x0800, so the checksum rises by it.
-        message.csum = raised(message.csum, 0x0800);
+        message.csum = csum::raised(message.csum, 0x0800);
         core::mem::swap(&mut ip.src, &mut ip.dst);
         let old = u16::from(ip.ttl) << 8;
         ip.ttl = 64;
-        ip.csum = lb_common::net::csum::replace(ip.csum, old.to_be_bytes(), (64u16 << 8).to_be_bytes());
+        ip.csum = csum::replace(ip.csum, old.to_be_bytes(), (64u16 << 8).to_be_bytes());
         core::mem::swap(&mut frame.macs.src, &mut frame.macs.dst);
         return Err(Reason::EchoReply);
     }
@@ -380,7 +380,7 @@ fn icmp6<S: Sink>(mut frame: Frame<'_>, sink: &mut S, ip: &mut Ipv6) -> Result<u
         answer::may::<S>()?;
         message.kind = icmp::REPLY6;
         // The addresses change places, which a sum does not notice; the first word rises by 0x0100.
-        message.csum = raised(message.csum, 0xfeff);
+        message.csum = csum::raised(message.csum, 0xfeff);
         core::mem::swap(&mut ip.src, &mut ip.dst);
         ip.hop_limit = 64;
         core::mem::swap(&mut frame.macs.src, &mut frame.macs.dst);
@@ -424,7 +424,7 @@ fn quoted_flow<S: Sink>(
     transport: Transport,
     ip: &mut impl pipeline::Ip,
 ) -> Result<u32, Reason> {
-    let Ok(service) = shape::find(ours, transport.dport(), transport.proto) else { return Err(Reason::Icmp) };
+    let Ok(service) = ours.service(transport.dport(), transport.proto) else { return Err(Reason::Icmp) };
     let mut quiet = sink.quiet();
     let packet = Packet { service, hash, src, six, quoted: true };
     sink.note(|e| e.flags |= QUOTED);
@@ -432,20 +432,8 @@ fn quoted_flow<S: Sink>(
     deliver(frame, sink, PinEvent::IcmpDelivered, backend, hash, ip)
 }
 
-/// A checksum after the words it covers lost `by`.
-#[inline(always)]
-fn raised(csum: [u8; 2], by: u16) -> [u8; 2] {
-    let sum = u32::from(u16::from_be_bytes(csum)) + u32::from(by);
-    ((sum & 0xffff) as u16 + (sum >> 16) as u16).to_be_bytes()
-}
-
 /// Whether a reason to give up has a second answer.
 #[inline(always)]
-pub fn helps(why: Reason) -> bool {
-    match why {
-        // Only a service of another shape could claim it; most sites have none.
-        Reason::NotService => SETTINGS.get(0).is_some_and(|s| s.prefixes4 | s.prefixes6 != 0),
-        Reason::NotTcpUdp | Reason::Fragment => true,
-        _ => false,
-    }
+pub const fn helps(why: Reason) -> bool {
+    matches!(why, Reason::NotService | Reason::NotTcpUdp | Reason::Fragment)
 }

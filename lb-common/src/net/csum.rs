@@ -10,6 +10,13 @@ pub const fn replace(csum: [u8; 2], old: [u8; 2], new: [u8; 2]) -> [u8; 2] {
     (!(sum as u16)).to_be_bytes()
 }
 
+/// The checksum after the words it covers lost `by`, or gained its complement.
+#[inline(always)]
+pub const fn raised(csum: [u8; 2], by: u16) -> [u8; 2] {
+    let sum = u16::from_be_bytes(csum) as u32 + by as u32;
+    ((sum & 0xffff) as u16 + (sum >> 16) as u16).to_be_bytes()
+}
+
 /// The checksum of `bytes`; zero if they contain their own, correct one.
 pub fn full(bytes: &[u8]) -> [u8; 2] {
     let mut sum =
@@ -35,5 +42,31 @@ mod tests {
     #[test]
     fn odd_length_is_padded_with_zero() {
         assert_eq!(full(&[1, 2, 3]), full(&[1, 2, 3, 0]));
+    }
+
+    /// An echo request's checksum may be anything, and each must become its reply's.
+    #[test]
+    fn an_echo_reply_has_the_right_sum_for_every_identifier_and_every_sequence_number() {
+        for word in 0..=u16::MAX {
+            for at in [4, 6] {
+                let mut request = [8, 0, 0, 0, 0x12, 0x34, 0, 1];
+                request[at..at + 2].copy_from_slice(&word.to_be_bytes());
+                let sum = full(&request);
+                request[2..4].copy_from_slice(&sum);
+                let csum = raised([request[2], request[3]], 0x0800);
+                let mut reply = request;
+                (reply[0], reply[2], reply[3]) = (0, csum[0], csum[1]);
+                assert_eq!(full(&reply), [0, 0], "{request:?}");
+
+                // ICMPv6: 128 becomes 129. What stands for the addresses is summed with the rest.
+                let mut request = [128, 0, 0, 0, 0x12, 0x34, 0, 1];
+                request[at..at + 2].copy_from_slice(&word.to_be_bytes());
+                let sum = full(&request);
+                let csum = raised(sum, !0x0100);
+                let mut reply = request;
+                (reply[0], reply[2], reply[3]) = (129, csum[0], csum[1]);
+                assert_eq!(full(&reply), [0, 0], "{request:?}");
+            }
+        }
     }
 }

@@ -14,14 +14,19 @@
 //! Loading a program needs root; without it the tests say so and do nothing.
 
 mod counts;
+mod echo;
+mod fragments;
 mod frame;
 mod icmp;
+mod icmp_errors;
 mod model;
 mod probe;
 mod random;
 mod site;
+mod too_big;
 mod transitions;
 mod truncation;
+mod tunnels;
 mod verdicts;
 mod view;
 mod world;

@@ -4,7 +4,7 @@
 
 mod frames;
 mod sites;
-mod sound;
+pub(crate) mod sound;
 
 use std::time::Instant;
 

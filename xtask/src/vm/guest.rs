@@ -188,7 +188,7 @@ fn run_test(name: &str) -> Result<()> {
     let status = Command::new(Path::new(BIN).join(name))
         // There is one processor, and so bounds on time are easier held.
         .arg("--test-threads=1")
-        .env("LB_RANDOM_FRAMES", RANDOM_FRAMES)
+        .env("LB_FUZZ_FRAMES", RANDOM_FRAMES)
         .status()
         .with_context(|| format!("starting the test {name}"))?;
     if !status.success() {

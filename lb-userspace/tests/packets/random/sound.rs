@@ -11,7 +11,7 @@ fn sealed(frame: &[u8], l3: usize) -> bool {
 }
 
 /// Checks a frame that left for one that came.
-pub(super) fn check(came: &[u8], left: &[u8]) -> Result<(), String> {
+pub(crate) fn check(came: &[u8], left: &[u8]) -> Result<(), String> {
     let [came_seen, left_seen] = [read(came), read(left)].map(|seen| seen.map_err(|e| format!("{e:?}")));
     let (came_seen, left_seen) = (came_seen?, left_seen?);
     if sealed(came, came_seen.l3) != sealed(left, left_seen.l3) && left_seen.ttl != 64 {
