@@ -28,7 +28,7 @@ pub enum Verb {
     Diff {
         /// Pool
         pool: String,
-        /// Another balancer's table: its address (http://lb2:9090), or a file that `table export` wrote there
+        /// Another balancer's table: its address, as `http://lb2:9090`, or a file that `table export` wrote there
         #[arg(long, value_name = "FILE|URL")]
         against: Option<String>,
     },
@@ -71,7 +71,10 @@ pub async fn run(context: &Context, verb: &Verb) -> Result<(), Failure> {
         Verb::Digest { pool } => {
             let tables = tables(context, pool.as_deref(), false).await?;
             context.show(&tables, |all| {
-                all.tables.iter().map(|t| format!("{} {} {}\n", t.digest, t.slots, plain(&t.pool))).collect()
+                let line = |t: &TableReport| format!("{} {} {}", plain(&t.digest), t.slots, plain(&t.pool));
+                let mut lines: Vec<_> = all.tables.iter().map(line).collect();
+                lines.push(String::new());
+                lines.join("\n")
             })
         }
         Verb::Export { pool } => context.print_json(&tables(context, pool.as_deref(), true).await?),

@@ -2,7 +2,7 @@
 
 mod screen;
 
-use std::{collections::BTreeMap, io::IsTerminal, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, io::IsTerminal, time::Duration};
 
 use self::screen::Screen;
 use super::{
@@ -208,7 +208,8 @@ pub fn render(rates: &Rates, lines: usize) -> String {
     out.push_str(&columns(&rows, ""));
     let hidden = rates.services.len() - of_services + (rates.backends.len() - of_backends);
     if hidden > 0 {
-        out.push_str(&format!("and {hidden} more; --pool shows fewer\n"));
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "and {hidden} more; --pool shows fewer");
     }
     out
 }

@@ -64,6 +64,7 @@ impl Shape {
 
 /// TCP flags that a balancer looks at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the flags of the header")]
 pub struct Flags {
     /// SYN.
     pub syn: bool,

@@ -66,7 +66,9 @@ fn a_dropped_packet_ends_in_the_capture_file_and_copying_ends_with_it() {
     // What is forwarded, or dropped for another reason, is not copied.
     site.requests(5);
     let ended = until("three packets were copied", || {
-        SERVICE.iter().for_each(|vip| dying_packet(&site, *vip));
+        for vip in SERVICE {
+            dying_packet(&site, vip);
+        }
         lbctl.try_wait().expect("a child of ours")
     });
     assert!(ended.success());
@@ -74,8 +76,8 @@ fn a_dropped_packet_ends_in_the_capture_file_and_copying_ends_with_it() {
     let frames = pcap::frames(&written, 100).expect("a capture file");
     assert_eq!(frames.len(), 3);
     for frame in &frames {
-        let (six, at) = (frame[12..14] == [0x86, 0xdd], if frame[12..14] == [0x86, 0xdd] { 21 } else { 22 });
-        assert_eq!(frame[at], 1, "TTL 1, IPv6: {six}: {frame:02x?}");
+        let hops = if frame[12..14] == [0x86, 0xdd] { 21 } else { 22 };
+        assert_eq!(frame[hops], 1, "{frame:02x?}");
     }
     let comments = written.windows(11).filter(|bytes| *bytes == b"ttl_expired").count();
     assert_eq!(comments, 3, "each says why");

@@ -1,5 +1,7 @@
 //! One thing that was looked at. Pure.
 
+use std::fmt::Write;
+
 use serde::Serialize;
 
 use crate::cli::output::{BAD, Cell, DIM, GOOD, WARN, cell, columns};
@@ -65,7 +67,8 @@ pub fn render(findings: &[Finding], all: bool) -> String {
     let mut out = columns(&rows, "");
     let well = findings.iter().filter(|finding| finding.level == Level::Ok).count();
     if !all && well > 0 {
-        out.push_str(&format!("{well} things are well; --all lists them\n"));
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "{well} things are well; --all lists them");
     }
     out
 }

@@ -1,7 +1,7 @@
 //! Facts of this host, from `/proc` and `/sys`. Below `root`, so that a test can have a host of its own.
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     fs,
     net::IpAddr,
     os::unix::fs::MetadataExt,
@@ -102,12 +102,12 @@ impl Host {
         if numbers.is_empty() {
             return None;
         }
-        let mut cpus: BTreeMap<String, ()> = BTreeMap::new();
+        let mut cpus = BTreeSet::new();
         for number in &numbers {
             let effective = self
                 .read(&format!("proc/irq/{number}/effective_affinity_list"))
                 .or_else(|| self.read(&format!("proc/irq/{number}/smp_affinity_list")))?;
-            cpus.insert(effective, ());
+            cpus.insert(effective);
         }
         Some((cpus.len(), numbers.len()))
     }

@@ -9,6 +9,7 @@ use crate::api::types::WhereQuery;
 
 /// Arguments.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 #[command(
     after_help = "Nothing is sent and nothing is counted: the program's dry-run twin walks a frame made here, through the live \
                         tables. Without flags a TCP question is asked twice: for a new connection and for an established one."
@@ -158,7 +159,8 @@ impl Args {
         let mut title = format!("{src} -> {dst} {}", self.protocol());
         let flags = self.flags();
         if !flags.is_empty() {
-            title.push_str(&format!(", {flags}"));
+            title.push_str(", ");
+            title.push_str(&flags);
         }
         let parts = [
             self.quoted.then(|| "an ICMP error about it".to_owned()),
@@ -174,7 +176,8 @@ impl Args {
             self.ttl.map(|ttl| format!("TTL {ttl}")),
         ];
         for part in parts.into_iter().flatten() {
-            title.push_str(&format!(", {part}"));
+            title.push_str(", ");
+            title.push_str(&part);
         }
         title
     }

@@ -169,7 +169,7 @@ mod tests {
         assert!(session.is_over());
 
         let (session, now) = self::session(2);
-        session.look(now + Duration::from_secs(60));
+        session.look(now + Duration::from_mins(1));
         session.close();
         assert_eq!(session.next(|| now).ended.as_deref(), Some("its time is over"));
     }

@@ -60,10 +60,13 @@ fn ip(frame: &mut [u8]) -> Option<String> {
         }
         _ => write!(text, "{src} > {dst} {}", protocol(proto)),
     };
-    match part {
-        Part::Whole => {}
-        Part::First(id) => text.push_str(&format!(" first fragment of {}", number(id, dst.is_ipv6()))),
-        Part::Later(id) => text.push_str(&format!(" later fragment of {}", number(id, dst.is_ipv6()))),
+    let part = match part {
+        Part::Whole => None,
+        Part::First(id) => Some(("first", id)),
+        Part::Later(id) => Some(("later", id)),
+    };
+    if let Some((which, id)) = part {
+        let _ = write!(text, " {which} fragment of {}", number(id, dst.is_ipv6()));
     }
     let _ = write!(text, " ttl {ttl}");
     if let Some(vlan) = vlan {

@@ -11,8 +11,8 @@ const SEED: u64 = 9;
 fn wanted(hosts: &[(&str, u32, Disposition)]) -> DesiredPool {
     DesiredPool {
         slots: 1_021,
-        idle: Duration::from_secs(60),
-        drain_timeout: Duration::from_secs(60),
+        idle: Duration::from_mins(1),
+        drain_timeout: Duration::from_mins(1),
         backends: hosts
             .iter()
             .enumerate()
