@@ -100,7 +100,8 @@ impl Story {
     /// Longer than this is a hang.
     const fn bound(self) -> Duration {
         match self {
-            Self::Packets | Self::Instructions => Duration::from_mins(10),
+            Self::Packets => Duration::from_mins(10),
+            Self::Instructions => Duration::from_mins(20),
             Self::Vlan | Self::Bond | Self::Tunnels => Duration::from_mins(4),
         }
     }
