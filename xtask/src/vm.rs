@@ -110,7 +110,7 @@ impl Story {
     const fn bound(self) -> Duration {
         match self {
             Self::Packets => Duration::from_mins(40),
-            Self::Instructions => Duration::from_mins(10),
+            Self::Instructions => Duration::from_mins(20),
             Self::Vlan | Self::Bond | Self::Tunnels => Duration::from_mins(15),
         }
     }

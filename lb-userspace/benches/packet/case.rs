@@ -1,7 +1,5 @@
 //! One row: what is sent to which program, and what was measured.
 
-use lb_common::harness::FLOOD_FLOWS;
-
 use crate::{
     cases::{GROW, GROW_THRICE, UNIT, YARDSTICK},
     frame::Frame,
@@ -35,6 +33,8 @@ pub(crate) struct Case {
     pub(crate) flood: u64,
     /// An outer header is put in front, which the harness takes away.
     pub(crate) wrapped: bool,
+    /// Its instructions say something that those of the other rows do not.
+    pub(crate) counted: bool,
     /// Through the other build of our program.
     pub(crate) other: bool,
     /// Expected XDP action.
@@ -64,6 +64,7 @@ impl Case {
             opened: false,
             flood: 0,
             wrapped: false,
+            counted: false,
             other: false,
             action,
             windows: Vec::new(),
@@ -111,6 +112,11 @@ impl Case {
         Self { opened: true, ..self }
     }
 
+    /// Among those whose instructions are counted.
+    pub(crate) fn counted(self) -> Self {
+        Self { counted: true, ..self }
+    }
+
     /// In a tunnel.
     pub(crate) fn wrapped(self) -> Self {
         Self { wrapped: true, ..self }
@@ -134,11 +140,6 @@ impl Case {
     /// What it touches stays in the processor's first caches, whatever their size: its ratio is about the same on every machine.
     pub(crate) fn is_cached(&self) -> bool {
         self.flows <= HOT && self.flood == 0
-    }
-
-    /// New flows all the time.
-    pub(crate) fn is_flood(&self) -> bool {
-        self.flood != 0 || self.flows == FLOOD_FLOWS
     }
 
     /// Live or through the harness.

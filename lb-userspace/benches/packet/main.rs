@@ -87,7 +87,7 @@ impl Options {
     }
 
     fn wants(&self, case: &Case) -> bool {
-        (self.is_time() || case.is_cached() || case.is_flood())
+        (self.is_time() || case.counted)
             && self.only.as_ref().is_none_or(|only| case.name.contains(only.as_str()))
     }
 }
@@ -96,7 +96,7 @@ fn run(options: &Options) -> Result<()> {
     live::leave_network()?;
     driver::pin_to_last_cpu()?;
     let mut harness = Harness::load(options.windows)?;
-    let mut cases = all(&mut harness, options.against.as_ref())?;
+    let mut cases = all(&mut harness, options)?;
     let live = cases.iter().any(|c| c.is_live() && options.wants(c));
     cases.retain(|c| options.wants(c) || c.is_needed() || live && c.name == cases::LIVE_FLOOR);
     cases.sort_by_key(Case::is_live);
@@ -121,10 +121,12 @@ fn run(options: &Options) -> Result<()> {
 }
 
 /// Every case, those through another build beside those through this one.
-fn all(harness: &mut Harness, against: Option<&PathBuf>) -> Result<Vec<Case>> {
+fn all(harness: &mut Harness, options: &Options) -> Result<Vec<Case>> {
     let mut cases = cases::harness(SMALL);
-    cases.extend(cases::live(&mut Veths::new(harness), SMALL)?);
-    let Some(file) = against else { return Ok(cases) };
+    if options.is_time() {
+        cases.extend(cases::live(&mut Veths::new(harness), SMALL)?);
+    }
+    let Some(file) = &options.against else { return Ok(cases) };
     let object = std::fs::read(file).with_context(|| file.display().to_string())?;
     let mut other = cases::through_ours(Site { object: Some(object.leak()), ..SMALL });
     let mut pairs = Vec::new();
