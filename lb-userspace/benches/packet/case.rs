@@ -16,6 +16,10 @@ const HOT: u64 = 256;
 const EVERY_SECOND: u64 = 1;
 
 /// One row of the report.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says one thing about the row, and is written where the row is"
+)]
 pub(crate) struct Case {
     /// Its name.
     pub(crate) name: &'static str,

@@ -13,6 +13,7 @@ use probe::Answer;
 
 /// What a kernel may have or lack while lbd runs on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a feature of its own, named as operators know it")]
 pub struct Features {
     /// Programs are compiled (`net.core.bpf_jit_enable`). Interpreted ones run at a tenth of the speed.
     pub jit: bool,

@@ -75,8 +75,8 @@ const fn sizes(trie: Trie) -> (usize, usize) {
 
 /// One of each, or the first error.
 fn each<T, const N: usize>(mut make: impl FnMut(usize) -> Result<T, Error>) -> Result<[T; N], Error> {
-    let made: Vec<T> = (0..N).map(&mut make).collect::<Result<_, _>>()?;
-    made.try_into().map_err(|_| kernel("counting tables".into(), io::Error::other("one is missing")))
+    let all: Vec<T> = (0..N).map(&mut make).collect::<Result<_, _>>()?;
+    all.try_into().map_err(|_| kernel("counting tables".into(), io::Error::other("one is missing")))
 }
 
 impl Mapped {

@@ -159,7 +159,7 @@ impl Model {
         if backend == NOT_OURS {
             return Err(Reason::Fragment);
         }
-        let hash = walk.view.fragment_hash(&seen);
+        let hash = crate::view::fragment_hash(&seen);
         walk.told.flags |= FOLLOWS;
         (walk.told.hash, walk.told.backend) = (hash, backend);
         // RFC 1122, section 3.2.2: no ICMP error about any but a first fragment. RFC 4443 has no such rule.

@@ -304,8 +304,9 @@ fn every_named_frame_gets_what_it_should() {
         println!("{}", case.name);
         let (got, _) = world.watched(&case.frame);
         let as_declared = match (case.want, &got) {
-            (Stop(why), Outcome::Stopped(got)) => why == *got,
-            (Answer(why), Outcome::Answered { why: got, .. }) => why == *got,
+            (Stop(why), Outcome::Stopped(got)) | (Answer(why), Outcome::Answered { why: got, .. }) => {
+                why == *got
+            }
             (Send(s, b), Outcome::Sent { service, backend, redirected: false, .. })
             | (Redirect(s, b), Outcome::Sent { service, backend, redirected: true, .. }) => {
                 Some(s) == service.as_deref() && b == backend

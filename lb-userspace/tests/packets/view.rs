@@ -203,18 +203,18 @@ impl View<'_> {
             begin: self.memory.load16(U16Map::Begins, at),
         })
     }
+}
 
-    /// The hash by which the fragments of a packet are told apart.
-    pub(crate) fn fragment_hash(&self, seen: &Seen) -> u64 {
-        let (Part::First(id) | Part::Later(id)) = seen.part else { panic!("no fragment: {seen:?}") };
-        match (seen.src, seen.dst) {
-            (IpAddr::V4(src), IpAddr::V4(dst)) => {
-                let [src, dst] = [src, dst].map(|a| u64::from(u32::from_le_bytes(a.octets())));
-                let id = u64::from((id as u16).swap_bytes());
-                key().other(src | dst << 32, id, 4 << 32 | u64::from(seen.proto))
-            }
-            _ => key().v6(address(seen.src), address(seen.dst), id.swap_bytes(), 0x80),
+/// The hash by which the fragments of a packet are told apart.
+pub(crate) fn fragment_hash(seen: &Seen) -> u64 {
+    let (Part::First(id) | Part::Later(id)) = seen.part else { panic!("no fragment: {seen:?}") };
+    match (seen.src, seen.dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            let [src, dst] = [src, dst].map(|a| u64::from(u32::from_le_bytes(a.octets())));
+            let id = u64::from((id as u16).swap_bytes());
+            key().other(src | dst << 32, id, 4 << 32 | u64::from(seen.proto))
         }
+        _ => key().v6(address(seen.src), address(seen.dst), id.swap_bytes(), 0x80),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
 };
 
 use aya::{TestRun as _, TestRunOptions};
@@ -62,6 +62,7 @@ pub(crate) struct World {
     model: RefCell<Model>,
     report: Region,
     fragments: Region,
+    clock: Region,
     counters: Counters,
     /// The counters after the last watched packet, unless something unwatched happened since.
     counted: RefCell<Option<Counts>>,
@@ -90,6 +91,7 @@ impl World {
         let mut world = Self {
             report: object.region(names::EXPLAIN).unwrap(),
             fragments: object.region(names::FRAGMENTS).unwrap(),
+            clock: object.region(names::CLOCK).unwrap(),
             counters: Counters::of(&object),
             object,
             tables,
@@ -104,8 +106,10 @@ impl World {
         Some(world)
     }
 
+    /// The kernel's clock in ticks.
     pub(crate) fn now(&self) -> u16 {
-        self.object.now().unwrap()
+        self.object.run(names::PROG_CLOCK, &[0; 64]).unwrap();
+        (self.clock.word(0).load(ORDER) >> self.object.clock.shift) as u16
     }
 
     fn apply(&mut self) -> Applied {
@@ -194,12 +198,8 @@ impl World {
     pub(crate) fn compare_memory(&self) -> Result<(), String> {
         let model = self.model.borrow().remembered();
         let (memory, now) = (self.tables.memory(), self.now());
-        let on_probation: BTreeSet<u64> = model[0].iter().map(|(hash, ..)| *hash).collect();
         for (map, wanted) in REMEMBERED.into_iter().zip(model) {
             let mask = self.buckets(map) - 1;
-            // A pin from before its slot's transition binds nothing, and may lie there until its flow's new one takes its place.
-            let superseded =
-                |tag: u32| map == U64Map::Protected && on_probation.iter().any(|h| pin::tag(*h) == tag);
             let mut wanted: BTreeMap<(u32, u32), (u16, u16, bool)> = wanted
                 .into_iter()
                 .map(|(hash, backend, time, closing)| {
@@ -218,7 +218,8 @@ impl World {
                     Some((backend, time, closing))
                         if (backend, closing) == (found.backend(), found.closing())
                             && found.time().wrapping_sub(time) <= 1 => {}
-                    None if superseded(found.tag()) => {}
+                    // A pin from before its slot's transition binds nothing, and lies there until its place is needed.
+                    None if map == U64Map::Protected => {}
                     other => {
                         return Err(format!(
                             "{map:?} {key:x?}: {found:x?} {} {}, the model has {other:?}",
@@ -234,6 +235,17 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// A tick ended between the model's look at the clock and the program's: the model takes over the program's times.
+    pub(crate) fn retime(&self) {
+        let memory = self.tables.memory();
+        self.model.borrow_mut().retime(|of, hash| {
+            let map = REMEMBERED[of];
+            let first = (pin::bucket(hash) & (self.buckets(map) - 1)) as usize * WAYS;
+            let words = (first..first + WAYS).map(|i| Pin(memory.load64(map, i)));
+            words.filter(|word| word.tag() == pin::tag(hash) && word.0 != 0).map(Pin::time).next()
+        });
     }
 
     /// Live words of a table of flows.
@@ -318,8 +330,8 @@ impl World {
     }
 
     /// The model's answer; it remembers the frame.
-    pub(crate) fn judge(&self, bytes: &[u8]) -> Judged {
-        self.model.borrow_mut().judge(&self.view(self.now()), bytes)
+    pub(crate) fn judge(&self, bytes: &[u8], now: u16) -> Judged {
+        self.model.borrow_mut().judge(&self.view(now), bytes)
     }
 
     /// What the model would say; it remembers nothing.
@@ -359,7 +371,7 @@ impl World {
         let written = self.written();
         let (outcome, told) = self.ask(bytes);
         assert!(self.written() == written, "the dry run wrote something");
-        let judged = self.modelled.get().then(|| self.judge(bytes));
+        let judged = self.modelled.get().then(|| self.judge(bytes, self.now()));
         self.send(bytes, &outcome);
         let after = self.counts();
         if let Some(judged) = judged {

@@ -68,10 +68,10 @@ impl Flows {
             let Some(balancer) = reached(balancers, way) else { continue };
             let Some(owner) = balancer.packet(src, port, Flags::Syn) else { continue };
             self.opened += 1;
-            // Few live long, most live shortly: uniform in the logarithm.
-            let span = (LIVES[1] as f64 / LIVES[0] as f64).ln();
-            let life = LIVES[0] as f64 * (span * (dice.below(1000) as f64 / 1000.0)).exp();
-            let flow = Flow { src, port, owner, ends: now + life as u64, every: 1 + dice.below(20), way };
+            // Few live long, most live shortly: about uniform in the logarithm.
+            let least = LIVES[0] << dice.below(8);
+            let life = (least + dice.below(least)).min(LIVES[1]);
+            let flow = Flow { src, port, owner, ends: now + life, every: 1 + dice.below(20), way };
             self.speak(&flow, Flags::Ack, balancers);
             self.live.push(flow);
         }

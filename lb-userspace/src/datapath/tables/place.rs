@@ -26,7 +26,6 @@ impl<M: Memory> Tables<M> {
         let (mut four, mut six) = (BTreeMap::new(), BTreeMap::new());
         let mut shaped = Shaped::new();
         for (index, pool, service) in &placed {
-            self.rules.write(&self.memory, *index, service, tick);
             for endpoint in &service.endpoints {
                 let flags = rules::service_flags(service, endpoint.protocol);
                 let value = ServiceRef { service: *index, pool: *pool, flags };
@@ -49,11 +48,15 @@ impl<M: Memory> Tables<M> {
                 }
             }
         }
-        let ids = self.server_ids(desired);
         let listed = placed.iter().map(|(index, _, service)| (*index, &service.rules));
-        let mut problems = vec![self.rules.apply(&self.memory, listed, &ids)];
+        let lists = rules::Lists::of(listed, self.server_ids(desired));
+        // What a record speaks of is there before it, and goes after it: in between, nobody is refused for a list that is half there.
+        let mut problems = vec![self.rules.add(&self.memory, &lists)];
         problems
             .extend(placed.iter().map(|(index, _, service)| self.take_turns(*index, service, desired, now)));
+        for (index, _, service) in &placed {
+            self.rules.write(&self.memory, *index, service, tick);
+        }
 
         // The kernel program searches only where there is something to be found.
         let there = |(a, b): (u64, u64), more: bool| (a.max(u64::from(more)), b.max(u64::from(more)));
@@ -69,6 +72,7 @@ impl<M: Memory> Tables<M> {
             .map(|(index, ..)| *index)
             .collect();
         self.sequences.retain(&self.memory, &mut self.rules, |index| turns.contains(&index), now);
+        self.rules.prune(&self.memory, &lists);
         for problem in problems {
             applied.problem = applied.problem.take().or(problem.err());
         }

@@ -147,41 +147,24 @@ impl RuleTable {
         self.image.set(memory, usize::from(index) * RECORD + WORD_SEQUENCE, word);
     }
 
-    /// Makes the prefixes and numbers what they should be.
-    pub(super) fn apply<'a>(
-        &mut self,
-        memory: &impl Memory,
-        services: impl Iterator<Item = (u16, &'a Rules)>,
-        ids: &BTreeMap<TrieKey, u64>,
-    ) -> Result<(), Error> {
-        let (mut four, mut six) = (BTreeMap::new(), BTreeMap::new());
-        for (index, rules) in services {
-            let nets = rules
-                .allow
-                .iter()
-                .map(|net| (net, flag::ALLOW))
-                .chain(rules.block.iter().map(|net| (net, flag::BLOCK)));
-            // Of equal prefixes the one that blocks counts.
-            for (net, what) in nets {
-                let service = u32::from(index).to_ne_bytes();
-                let bits = flag::PREFIX_OF_SERVICE + u32::from(net.prefix_len());
-                match net {
-                    IpNet::V4(net) => {
-                        four.insert(key(bits, &[&service, &net.network().octets()]), u64::from(what));
-                    }
-                    IpNet::V6(net) => {
-                        six.insert(key(bits, &[&service, &net.network().octets()]), u64::from(what));
-                    }
-                }
-            }
-        }
+    /// Adds the prefixes and numbers that are missing: before the records that speak of them.
+    pub(super) fn add(&mut self, memory: &impl Memory, wanted: &Lists) -> Result<(), Error> {
         let mut problem = None;
-        for result in
-            [self.access4.apply(memory, &four), self.access6.apply(memory, &six), self.ids.apply(memory, ids)]
-        {
+        for result in [
+            self.access4.add(memory, &wanted.four),
+            self.access6.add(memory, &wanted.six),
+            self.ids.add(memory, &wanted.ids),
+        ] {
             problem = problem.or(result.err());
         }
         problem.map_or(Ok(()), Err)
+    }
+
+    /// Removes those that are not wanted: after the records that spoke of them.
+    pub(super) fn prune(&mut self, memory: &impl Memory, wanted: &Lists) {
+        self.access4.prune(memory, &wanted.four);
+        self.access6.prune(memory, &wanted.six);
+        self.ids.prune(memory, &wanted.ids);
     }
 
     pub(super) fn repair(&self, memory: &impl Memory) -> u64 {
@@ -191,6 +174,40 @@ impl RuleTable {
     /// The slower half of it: calls to the kernel.
     pub(super) fn repair_tries(&self, memory: &impl Memory) -> u64 {
         self.access4.repair(memory) + self.access6.repair(memory) + self.ids.repair(memory)
+    }
+}
+
+/// Prefixes and numbers of all services, as the kernel takes them.
+#[derive(Debug, Default)]
+pub(super) struct Lists {
+    four: BTreeMap<TrieKey, u64>,
+    six: BTreeMap<TrieKey, u64>,
+    ids: BTreeMap<TrieKey, u64>,
+}
+
+impl Lists {
+    pub(super) fn of<'a>(
+        services: impl Iterator<Item = (u16, &'a Rules)>,
+        ids: BTreeMap<TrieKey, u64>,
+    ) -> Self {
+        let mut lists = Self { ids, ..Self::default() };
+        for (index, rules) in services {
+            let allowed = rules.allow.iter().map(|net| (net, flag::ALLOW));
+            // Of equal prefixes the one that blocks counts.
+            for (net, what) in allowed.chain(rules.block.iter().map(|net| (net, flag::BLOCK))) {
+                let service = u32::from(index).to_ne_bytes();
+                let bits = flag::PREFIX_OF_SERVICE + u32::from(net.prefix_len());
+                match net {
+                    IpNet::V4(net) => {
+                        lists.four.insert(key(bits, &[&service, &net.network().octets()]), u64::from(what));
+                    }
+                    IpNet::V6(net) => {
+                        lists.six.insert(key(bits, &[&service, &net.network().octets()]), u64::from(what));
+                    }
+                }
+            }
+        }
+        lists
     }
 }
 

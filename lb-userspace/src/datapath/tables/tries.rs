@@ -26,13 +26,20 @@ impl TrieTable {
         self.placed.len() as u64
     }
 
-    /// Makes the table hold exactly `wanted`: new and changed entries first, then removals. What the kernel does not take is left out and
-    /// reported; it is tried again with the next change.
+    /// Makes the table hold exactly `wanted`: new and changed entries first, then removals.
     pub(super) fn apply(
         &mut self,
         memory: &impl Memory,
         wanted: &BTreeMap<TrieKey, u64>,
     ) -> Result<(), Error> {
+        let added = self.add(memory, wanted);
+        self.prune(memory, wanted);
+        added
+    }
+
+    /// Adds what is missing of `wanted`, and changes what differs. What the kernel does not take is left out and reported; it is tried again
+    /// with the next change.
+    pub(super) fn add(&mut self, memory: &impl Memory, wanted: &BTreeMap<TrieKey, u64>) -> Result<(), Error> {
         let mut failed = None;
         for (key, value) in wanted {
             if self.placed.get(key) != Some(value) {
@@ -40,14 +47,6 @@ impl TrieTable {
                     Ok(()) => _ = self.placed.insert(key.clone(), *value),
                     Err(e) => failed = Some(e),
                 }
-            }
-        }
-        let gone: Vec<TrieKey> =
-            self.placed.keys().filter(|key| !wanted.contains_key(*key)).cloned().collect();
-        for key in gone {
-            match memory.remove(self.trie, &key) {
-                Ok(()) => _ = self.placed.remove(&key),
-                Err(e) => failed = Some(e),
             }
         }
         match failed {
@@ -62,6 +61,12 @@ impl TrieTable {
             }
             Some(e) => Err(kernel(format!("writing {}", self.name()), e)),
         }
+    }
+
+    /// Removes what is not `wanted`. An entry that the kernel keeps is tried again with the next change.
+    pub(super) fn prune(&mut self, memory: &impl Memory, wanted: &BTreeMap<TrieKey, u64>) {
+        let trie = self.trie;
+        self.placed.retain(|key, _| wanted.contains_key(key) || memory.remove(trie, key).is_err());
     }
 
     /// Puts back what somebody else changed, and says how many entries that were. A table that cannot be read is left for the next time.

@@ -37,17 +37,17 @@ impl Mark {
         Self { backend, time, lives: false, closing: false }
     }
 
-    pub(super) fn age(&self, now: u16) -> u16 {
+    pub(super) fn age(self, now: u16) -> u16 {
         now.wrapping_sub(self.time)
     }
 
     /// Whether it still says who owns its flow: used in the last `idle` ticks, and recently if it is closing.
-    pub(super) fn binds(&self, now: u16, idle: u16) -> bool {
+    pub(super) fn binds(self, now: u16, idle: u16) -> bool {
         self.age(now) <= idle && !(self.closing && self.age(now) > CLOSING)
     }
 
     /// Whether a first packet is that of another connection with the same addresses and ports.
-    pub(super) fn reopened(&self, now: u16) -> bool {
+    pub(super) fn reopened(self, now: u16) -> bool {
         self.closing || self.age(now) > REOPENED
     }
 }
@@ -122,6 +122,17 @@ impl Model {
                 .collect()
         };
         [all(&self.pins, false), all(&self.pins, true), all(&self.flows, false), all(&self.flows, true)]
+    }
+
+    /// Takes over when flows were last used, where that is known: on probation or not, in each of the two memories.
+    pub(crate) fn retime(&mut self, used: impl Fn(usize, u64) -> Option<u16>) {
+        for (first, of) in [(0, &mut self.pins), (2, &mut self.flows)] {
+            for ((flow, proto), mark) in of {
+                if let Some(time) = used(first + usize::from(mark.lives), hash(flow, *proto)) {
+                    mark.time = time;
+                }
+            }
+        }
     }
 
     /// Forgets all fragments.

@@ -106,7 +106,9 @@ impl<'r> Generator<'r> {
     fn quic(&mut self) -> Vec<u8> {
         let random = &mut *self.random;
         let mut id = vec![0; random.pick(&[0, 2, 8, 20])];
-        id.iter_mut().for_each(|byte| *byte = random.below(8) as u8);
+        for byte in &mut id {
+            *byte = random.below(8) as u8;
+        }
         let version = random.pick(&[0, 0, 1, 1, 0x6b33_43cf, 0xff00_0020]);
         let first = random.next() as u8 & 0x7f | if version == 0 { 0 } else { 0x80 };
         let mut bytes = quic(first, version, &id);

@@ -76,10 +76,10 @@ fn rules(random: &mut Random, class: UdpClass) -> Rules {
     let nets =
         ["198.51.100.0/30", "198.51.100.2/32", "2001:db8:c::/126", "2001:db8:c::2/128", "0.0.0.0/0", "::/0"];
     if random.one_in(4) {
-        rules.block = (0..1 + random.below(3)).map(|_| random.pick(&nets).parse().unwrap()).collect();
+        rules.block = (0..=random.below(3)).map(|_| random.pick(&nets).parse().unwrap()).collect();
     }
     if random.one_in(6) {
-        rules.allow = (0..1 + random.below(4)).map(|_| random.pick(&nets).parse().unwrap()).collect();
+        rules.allow = (0..=random.below(4)).map(|_| random.pick(&nets).parse().unwrap()).collect();
     }
     if random.one_in(6) {
         rules.max_new_per_second = Some(10_000_000);
