@@ -91,8 +91,8 @@ fn targets(sections: &[Section]) -> BTreeMap<(usize, usize), (usize, usize)> {
             let at = number(entry, 8);
             let added =
                 i32::from_le_bytes(OBJECT[sections[code].start() + at + 4..][..4].try_into().unwrap());
-            let offset = number(symbol + 8, 8) as i64 + 8 * (i64::from(added) + 1);
-            targets.insert((code, at), (number(symbol + 6, 2), offset as usize));
+            let offset = moved(number(symbol + 8, 8), 8 * (added as isize + 1));
+            targets.insert((code, at), (number(symbol + 6, 2), offset));
         }
     }
     targets
@@ -120,7 +120,7 @@ fn functions() -> BTreeMap<String, Function> {
             }
             function.stack = function.stack.max(deepest.min(0).unsigned_abs() as usize);
             if operation == CALL && from == OWN_FUNCTION {
-                let own = (section, (at as i64 + 8 * (i64::from(immediate(code)) + 1)) as usize);
+                let own = (section, moved(at, 8 * (immediate(code) as isize + 1)));
                 let target = targets.get(&(section, at)).copied().unwrap_or(own);
                 function.calls.push(symbols[&target].0.clone());
             }
@@ -138,6 +138,11 @@ fn deepest(functions: &BTreeMap<String, Function>, name: &str) -> (usize, Vec<St
     let below = function.calls.iter().map(|called| deepest(functions, called)).max().unwrap_or_default();
     let this = format!("{name} ({})", function.stack);
     (own + below.0, std::iter::once(this).chain(below.1).collect())
+}
+
+/// A place so many bytes further on, or back.
+fn moved(at: usize, by: isize) -> usize {
+    at.checked_add_signed(by).expect("a place inside the object")
 }
 
 #[test]
