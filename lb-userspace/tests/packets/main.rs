@@ -6,6 +6,7 @@
 //! | `site` | pools and services |
 //! | `model` | what must become of a frame, written from the specification without the product's parser; it remembers flows itself |
 //! | `view` | what the model may look at |
+//! | `shelf` | loaded objects, handed from test to test |
 //! | `world`, `counts` | a loaded object with tables, and one packet through it, watched from all sides |
 //! | `verdicts` | one named case for each thing a frame can be |
 //! | `truncation` | every header cut at every byte |
@@ -31,6 +32,7 @@ mod quic;
 mod random;
 mod rules;
 mod shapes;
+mod shelf;
 mod site;
 mod too_big;
 mod transitions;

@@ -5,20 +5,22 @@ use std::net::{IpAddr, SocketAddr};
 use aya::{TestRun as _, TestRunOptions};
 use etherparse::{IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, UdpHeader};
 use lb_common::{
-    hash::HashKey,
     names,
     probe::{MARK, ProbeEvent},
 };
 use lb_userspace::{
     datapath::{
         Desired,
-        object::Object,
         probe::{DesiredProbe, Fate, Probes},
     },
     model::{Limits, Mac, Method, NextHop, Production, Tunnel},
 };
 
-use crate::frame::{ETH, Flow, Kind, frame};
+use crate::{
+    frame::{ETH, Flow, Kind, frame},
+    shelf::Lent,
+    view::SECRET,
+};
 
 const GO_ON: u32 = u32::MAX;
 const SHOT: u32 = 2;
@@ -52,7 +54,7 @@ fn families() -> [Addresses; 2] {
 }
 
 struct World {
-    object: Object,
+    object: Lent,
     probes: Probes,
     desired: Desired,
 }
@@ -65,7 +67,7 @@ impl World {
         }
         let limits =
             Limits { services: 64, backends: 64, pools: 16, slots: 2048, pins: 1024, ..Limits::default() };
-        let object = Object::load(&limits, HashKey::from_secret(&[7; 32]), None).unwrap();
+        let object = Lent::new(&limits, &SECRET);
         object.probes().unwrap();
         // Nothing is attached, so nothing is pinned.
         let probes = Probes::open(&object, std::path::Path::new("/nonexistent")).unwrap();

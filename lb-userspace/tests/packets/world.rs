@@ -9,7 +9,6 @@ use std::{
 use aya::{TestRun as _, TestRunOptions};
 use lb_common::{
     explain::{self, Explain},
-    hash::HashKey,
     names,
     pin::{self, Pin, WAYS},
     reason::{Reason, Verdict},
@@ -18,7 +17,6 @@ use lb_userspace::{
     datapath::{
         Desired, Error,
         mapped::Mapped,
-        object::Object,
         region::Region,
         tables::{Applied, Memory as _, Settings, Swept, Tables, U16Map, U64Map},
     },
@@ -30,6 +28,7 @@ use crate::{
     counts::{Counters, Counts},
     frame::{Flow, Kind, frame},
     model::{Judged, Model, Outcome},
+    shelf::Lent,
     view::{INGRESS, Placed, SECRET, View},
 };
 
@@ -54,7 +53,7 @@ pub(crate) fn action(outcome: &Outcome) -> u32 {
 
 /// See the module.
 pub(crate) struct World {
-    pub(crate) object: Object,
+    pub(crate) object: Lent,
     pub(crate) tables: Tables<Mapped>,
     pub(crate) desired: Desired,
     settings: Settings,
@@ -71,7 +70,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Loads the program and writes the tables; `None`, loudly, without the privilege to.
+    /// A loaded program with these tables; `None`, loudly, without the privilege to.
     pub(crate) fn new(pins: u32, desired: Desired) -> Option<Self> {
         Self::with(Limits { pins, ..small() }, 0, desired)
     }
@@ -84,7 +83,7 @@ impl World {
             );
             return None;
         }
-        let object = Object::load(&limits, HashKey::from_secret(&SECRET), None).unwrap();
+        let object = Lent::new(&limits, &SECRET);
         let settings = Settings { ingress_mtu, ..object.settings(&SECRET) };
         let mapped = Mapped::new(&object).unwrap();
         let (tables, _) = Tables::adopt(mapped, &object.limits(), settings, object.now().unwrap()).unwrap();

@@ -1,0 +1,101 @@
+//! Loaded objects for one test after the other: verifying the programs takes a second here and half a minute in an emulated machine.
+//! Whoever takes one gets tables as empty as those of a new one.
+
+use std::{
+    ops::Deref,
+    sync::{Mutex, PoisonError, atomic::Ordering},
+};
+
+use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
+use lb_common::{hash::HashKey, names};
+use lb_userspace::{
+    datapath::{
+        mapped::Mapped,
+        object::Object,
+        tables::{Memory as _, Trie},
+    },
+    model::Limits,
+};
+
+/// Loaded, and of no use to anybody at the moment.
+static SHELF: Mutex<Vec<(Limits, [u8; 32], Object)>> = Mutex::new(Vec::new());
+
+/// Objects of one size and secret to keep: as many as tests run at once.
+const KEPT: usize = 2;
+
+/// An object for a test's time.
+pub(crate) struct Lent {
+    limits: Limits,
+    secret: [u8; 32],
+    object: Option<Object>,
+}
+
+impl Lent {
+    /// An object of this size, under this secret, with empty tables.
+    pub(crate) fn new(limits: &Limits, secret: &[u8; 32]) -> Self {
+        let found = {
+            let mut shelf = SHELF.lock().unwrap_or_else(PoisonError::into_inner);
+            let place = shelf.iter().position(|(l, s, _)| (l, s) == (limits, secret));
+            place.map(|place| shelf.swap_remove(place).2)
+        };
+        let object = found.map_or_else(
+            || Object::load(limits, HashKey::from_secret(secret), None).unwrap(),
+            |object| {
+                wipe(&object);
+                object
+            },
+        );
+        Self { limits: *limits, secret: *secret, object: Some(object) }
+    }
+}
+
+impl Deref for Lent {
+    type Target = Object;
+
+    fn deref(&self) -> &Object {
+        self.object.as_ref().expect("until it is given back")
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut shelf = SHELF.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = shelf.iter().filter(|(l, s, _)| (l, s) == (&self.limits, &self.secret)).count();
+        if let Some(object) = self.object.take().filter(|_| same < KEPT) {
+            shelf.push((self.limits, self.secret, object));
+        }
+    }
+}
+
+/// Sets everything to zero but the mark under which key the tables are filled, and what is a program's own.
+fn wipe(object: &Object) {
+    let own = [names::EXPLAIN, names::PROBES, names::PROBE_FLOWS, names::PROBE_COUNTERS];
+    for name in names::PINNED_MAPS.iter().chain(&own).copied().filter(|name| *name != names::IDENTITY) {
+        match name {
+            names::SERVICE_COUNTERS | names::BACKEND_COUNTERS => zero::<2>(object, name),
+            names::SERVICE_EVENTS | names::BACKEND_EVENTS => zero::<4>(object, name),
+            names::REASON_COUNTERS | names::PIN_COUNTERS | names::PROBE_COUNTERS => zero::<1>(object, name),
+            names::ACCESS4 | names::ACCESS6 | names::PREFIXES4 | names::PREFIXES6 | names::SERVER_IDS => {}
+            _ => {
+                let region = object.region(name).unwrap();
+                (0..region.words()).for_each(|i| region.word(i).store(0, Ordering::SeqCst));
+            }
+        }
+    }
+    let memory = Mapped::new(object).unwrap();
+    for trie in Trie::ALL {
+        for key in memory.entries(trie).unwrap().keys() {
+            memory.remove(trie, key).unwrap();
+        }
+    }
+}
+
+fn zero<const WORDS: usize>(object: &Object, name: &str) {
+    let fd = object.map_fd(name).unwrap().try_clone_to_owned().unwrap();
+    let map = Map::from_map_data(MapData::from_fd(fd).unwrap()).unwrap();
+    let mut map: PerCpuArray<MapData, [u64; WORDS]> = map.try_into().unwrap();
+    let cpus = aya::util::nr_cpus().unwrap();
+    for index in 0..map.len() {
+        map.set(index, PerCpuValues::try_from(vec![[0; WORDS]; cpus]).unwrap(), 0).unwrap();
+    }
+}
