@@ -18,6 +18,7 @@ use lb_userspace::{
 };
 
 use crate::{
+    clock::Dated,
     frame::Flow,
     model::{Part, Seen},
 };
@@ -62,7 +63,7 @@ pub(crate) struct Placed {
 
 impl Placed {
     /// Follows a change.
-    pub(crate) fn follow(&mut self, desired: &Desired, tables: &Tables<Mapped>) {
+    pub(crate) fn follow(&mut self, desired: &Desired, tables: &Tables<Dated>) {
         let pools: BTreeMap<&PoolName, u16> = tables.pools().map(|(index, name)| (name, index)).collect();
         self.services = desired
             .services

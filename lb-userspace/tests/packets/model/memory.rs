@@ -123,22 +123,6 @@ impl Model {
         };
         [all(&self.pins, false), all(&self.pins, true), all(&self.flows, false), all(&self.flows, true)]
     }
-
-    /// Takes over when flows were last used, where that is known: on probation or not, in each of the two memories.
-    pub(crate) fn retime(&mut self, used: impl Fn(usize, u64) -> Option<u16>) {
-        for (first, of) in [(0, &mut self.pins), (2, &mut self.flows)] {
-            for ((flow, proto), mark) in of {
-                if let Some(time) = used(first + usize::from(mark.lives), hash(flow, *proto)) {
-                    mark.time = time;
-                }
-            }
-        }
-    }
-
-    /// Forgets all fragments.
-    pub(crate) fn forget_fragments(&mut self) {
-        self.fragments.clear();
-    }
 }
 
 /// A backend, or nobody.

@@ -33,6 +33,11 @@ impl<'r> Generator<'r> {
         self.bent(bytes)
     }
 
+    /// Ticks from one frame to the next.
+    pub(super) fn moment(&mut self) -> u16 {
+        self.random.pick(&[1, 1, 1, 2, 3])
+    }
+
     fn flow(&mut self) -> (Flow, Kind) {
         let random = &mut *self.random;
         let dst = destination(random);
