@@ -185,7 +185,7 @@ fn moving<const LIVE: bool>(hash: u64, at: u32, Facts { cur, flags, kind }: Fact
         Kind::Connections => {}
     }
 
-    let life = Life { now, begin, idle: knobs::pin_idle() as u16 };
+    let life = Life { now, idle: knobs::pin_idle() as u16 };
     let (tag, bucket) = (pin::tag(hash), pin::bucket(hash));
     let (Some(protected), Some(probation)) = (
         PROTECTED.get_ptr_mut(bucket & knobs::protected_mask()),
@@ -196,33 +196,37 @@ fn moving<const LIVE: bool>(hash: u64, at: u32, Facts { cur, flags, kind }: Fact
     let opens = flags & (SYN | ACK) == SYN;
     let closes = flags & (FIN | RST) != 0;
 
+    // A pin that is about an older connection is let go: where the flow's slot is another one tomorrow it would bind again.
+    let older = |pin: Pin| pin.predates(now, begin) || opens && pin.reopened(now);
     if let Some((word, pin)) = find(protected, tag, life) {
-        if !(opens && pin.reopened(now)) {
+        if !older(pin) {
             let touched = pin.touched(now, closes);
             if LIVE && touched != pin {
                 store(word, touched);
             }
             return pinned(pin.backend());
         }
-        // This tier is asked first: the old connection's pin must not claim what follows the new one's SYN.
         if LIVE {
             store(word, Pin::default());
         }
     }
-    if let Some((word, pin)) = find(probation, tag, life)
-        && !(opens && pin.reopened(now))
-    {
-        if LIVE && !opens {
-            // No flow that answered is forgotten for the sake of another: rather this one stays where first packets may push it out.
-            if insert::<false>(protected, pin.touched(now, closes), life) == Put::Refused {
-                store(word, pin.touched(now, closes));
-                count::pin(PinEvent::Crowded);
-            } else {
-                store(word, Pin::default());
-                count::pin(PinEvent::Promoted);
+    if let Some((word, pin)) = find(probation, tag, life) {
+        if !older(pin) {
+            if LIVE && !opens {
+                // No flow that answered is forgotten for the sake of another: rather this one stays where first packets may push it out.
+                if insert::<false>(protected, pin.touched(now, closes), life) == Put::Refused {
+                    store(word, pin.touched(now, closes));
+                    count::pin(PinEvent::Crowded);
+                } else {
+                    store(word, Pin::default());
+                    count::pin(PinEvent::Promoted);
+                }
             }
+            return pinned(pin.backend());
         }
-        return pinned(pin.backend());
+        if LIVE {
+            store(word, Pin::default());
+        }
     }
     if opens {
         if base != 0 && base != cur && frozen::<LIVE>(now) {

@@ -2,6 +2,7 @@
 //! Whoever takes one gets tables as empty as those of a new one.
 
 use std::{
+    borrow::Cow,
     ops::Deref,
     sync::{Mutex, PoisonError, atomic::Ordering},
 };
@@ -24,6 +25,12 @@ static SHELF: Mutex<Vec<(Limits, [u8; 32], Ticking, Object)>> = Mutex::new(Vec::
 
 /// Objects of one size and secret to keep: as many as tests run at once.
 const KEPT: usize = 2;
+
+/// The object under test: the one that is built in, or `LB_TEST_OBJECT`, for trying whether a test sees a defect.
+fn object() -> Cow<'static, [u8]> {
+    std::env::var_os("LB_TEST_OBJECT")
+        .map_or(Cow::Borrowed(OBJECT), |file| std::fs::read(file).unwrap().into())
+}
 
 /// By which clock a program dates what it remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,11 +60,12 @@ impl Lent {
         let object = found.map_or_else(
             || {
                 let key = HashKey::from_secret(secret);
-                match ticking {
-                    Ticking::Kernel => Object::load(limits, key, None),
-                    Ticking::Still => Object::load_bytes(&clock::stopped(OBJECT), limits, key, None),
-                }
-                .unwrap()
+                let object = object();
+                let object = match ticking {
+                    Ticking::Kernel => object,
+                    Ticking::Still => clock::stopped(&object).into(),
+                };
+                Object::load_bytes(&object, limits, key, None).unwrap()
             },
             |object| {
                 wipe(&object);

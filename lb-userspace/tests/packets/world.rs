@@ -3,7 +3,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::HashMap,
+    time::Duration,
 };
 
 use aya::{TestRun as _, TestRunOptions};
@@ -59,6 +60,8 @@ pub(crate) struct World {
     pub(crate) desired: Desired,
     settings: Settings,
     placed: Placed,
+    /// The daemon's last tick, and all of them.
+    time: (u16, u32),
     model: RefCell<Model>,
     report: Region,
     fragments: Region,
@@ -97,7 +100,8 @@ impl World {
         let object = Lent::new(limits, &SECRET, ticking);
         let settings = Settings { ingress_mtu, ..object.settings(&SECRET) };
         let memory = Dated::new(Mapped::new(&object).unwrap());
-        let (tables, _) = Tables::adopt(memory, &object.limits(), settings, object.now().unwrap()).unwrap();
+        let tick = object.now().unwrap();
+        let (tables, _) = Tables::adopt(memory, &object.limits(), settings, tick).unwrap();
         let mut world = Self {
             report: object.region(names::EXPLAIN).unwrap(),
             fragments: object.region(names::FRAGMENTS).unwrap(),
@@ -109,6 +113,7 @@ impl World {
             desired,
             settings,
             placed: Placed::default(),
+            time: (tick, 0),
             model: RefCell::default(),
             counted: RefCell::default(),
             modelled: Cell::new(true),
@@ -123,12 +128,25 @@ impl World {
         (self.clock.word(0).load(ORDER) >> self.object.clock.shift) as u16
     }
 
+    /// The daemon's tick when it is `now` to the program, and how many it has seen. One before its last is not seen.
+    fn daemon(&mut self, now: u16) -> (u16, u32) {
+        let tick = self.tables.memory().daemon(now);
+        let (last, all) = self.time;
+        let passed = tick.wrapping_sub(last);
+        if passed < 1 << 15 {
+            self.time = (tick, all + u32::from(passed));
+        }
+        (tick, self.time.1)
+    }
+
     fn apply(&mut self) -> Applied {
         self.counted.take();
         let now = self.now();
-        let applied = self.tables.apply(&self.desired, self.tables.memory().daemon(now));
+        let (tick, time) = self.daemon(now);
+        let applied = self.tables.apply(&self.desired, tick);
         assert!(applied.problem.is_none(), "{:?}", applied.problem);
-        self.placed.follow(&self.desired, &self.tables);
+        let ticks = |time: Duration| time.as_nanos().div_ceil(self.settings.tick.as_nanos()) as u32;
+        self.placed.follow(&self.desired, &self.tables, time, ticks);
         self.model.borrow_mut().tidy(&self.view(now));
         applied
     }
@@ -149,7 +167,9 @@ impl World {
     pub(crate) fn sweep_later(&mut self, ticks: u16) -> Swept {
         self.counted.take();
         let later = self.now().wrapping_add(ticks);
-        let swept = self.tables.sweep(self.tables.memory().daemon(later));
+        let (tick, time) = self.daemon(later);
+        let swept = self.tables.sweep(tick);
+        self.placed.give_up(time);
         swept.released.iter().for_each(|index| drop(self.placed.known.remove(index)));
         self.model.borrow_mut().tidy(&self.view(later));
         swept
@@ -206,11 +226,9 @@ impl World {
         let (memory, now) = (&self.tables.memory().mapped, self.now());
         for (map, wanted) in REMEMBERED.into_iter().zip(model) {
             let mask = self.buckets(map) - 1;
-            let mut wanted: BTreeMap<(u32, u32), (u16, u16, bool)> = wanted
+            let mut wanted: HashMap<(u32, u32), Mark> = wanted
                 .into_iter()
-                .map(|(hash, backend, time, closing)| {
-                    ((pin::bucket(hash) & mask, pin::tag(hash)), (backend, time, closing))
-                })
+                .map(|(hash, mark)| ((pin::bucket(hash) & mask, pin::tag(hash)), mark))
                 .collect();
             for i in 0..memory.len64(map) {
                 let found = Pin(memory.load64(map, i));
@@ -219,21 +237,16 @@ impl World {
                     continue;
                 }
                 let key = ((i / WAYS) as u32, found.tag());
-                match wanted.remove(&key) {
-                    Some(mark) if mark == (found.backend(), found.time(), found.closing()) => {}
-                    // A pin from before its slot's transition binds nothing, and lies there until its place is needed.
-                    None if map == U64Map::Protected => {}
-                    other => {
-                        return Err(format!(
-                            "{map:?} {key:x?}: {found:x?} {} {}, the model has {other:?}",
-                            found.backend(),
-                            found.time()
-                        ));
-                    }
+                let mark = (found.backend(), found.time(), found.closing());
+                let expected = wanted.remove(&key);
+                if expected != Some(mark) {
+                    return Err(format!("{map:?} {key:x?}: {mark:?}, the model has {expected:?}"));
                 }
             }
-            wanted.retain(|_, (_, _, closing)| !*closing);
-            if let Some((key, mark)) = wanted.first_key_value() {
+            // Its place may have been needed.
+            let over = |(_, time, closing): &Mark| *closing || now.wrapping_sub(*time) > OVER;
+            wanted.retain(|_, mark| !over(mark));
+            if let Some((key, mark)) = wanted.iter().next() {
                 return Err(format!("{map:?} {key:x?}: nothing, the model has {mark:?}"));
             }
         }
@@ -390,6 +403,12 @@ impl World {
         *self.placed.known.iter().find(|(_, known)| known.id.to_string() == name).unwrap().0
     }
 }
+
+/// Backend, time of the last use, closing.
+pub(crate) type Mark = (u16, u16, bool);
+
+/// Sources are forgotten after 5 minutes, which has so many ticks at most; everything else sooner.
+const OVER: u16 = 250;
 
 const ORDER: std::sync::atomic::Ordering = std::sync::atomic::Ordering::SeqCst;
 
