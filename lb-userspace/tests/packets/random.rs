@@ -1,7 +1,7 @@
 //! Random frames against random sites: the live program and the model agree on every action, byte and counter, and after every change
 //! on every word of what they remember.
 //!
-//! The long form: `cargo xtask fuzz packets`, or `LB_FUZZ_FRAMES=10000000`. Everything follows from `LB_FUZZ_SEED`: the clock stands still
+//! The long form: `cargo xtask fuzz --packets`, or `LB_FUZZ_FRAMES=10000000`. Everything follows from `LB_FUZZ_SEED`: the clock stands still
 //! where the test does not move it.
 
 mod frames;
@@ -99,7 +99,7 @@ fn random_frames_get_what_the_model_says() {
             let now = world.counts();
             (counts.services, counts.backends) = (now.services, now.backends);
         }
-        let mut generator = frames::Generator::new(&mut random);
+        let mut generator = frames::Generator::new(&mut random, &world.desired);
         for _ in 0..EPOCH.min(frames - n) {
             let bytes = generator.frame();
             n += 1;
