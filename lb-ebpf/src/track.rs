@@ -229,7 +229,7 @@ fn moving<const LIVE: bool>(hash: u64, at: u32, Facts { cur, flags, kind }: Fact
         }
     }
     if opens {
-        if base != 0 && base != cur && frozen::<LIVE>(now) {
+        if base != 0 && frozen::<LIVE>(now) {
             return stay(BY_FREEZE);
         }
         if LIVE && cur != 0 {
