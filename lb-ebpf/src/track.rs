@@ -196,7 +196,8 @@ fn moving<const LIVE: bool>(hash: u64, at: u32, Facts { cur, flags, kind }: Fact
     let opens = flags & (SYN | ACK) == SYN;
     let closes = flags & (FIN | RST) != 0;
 
-    // A pin that is about an older connection is let go: where the flow's slot is another one tomorrow it would bind again.
+    // A first packet ends what a pin says of an older connection: where the flow's slot is another one tomorrow, or the new connection gets
+    // no pin, it would bind again.
     let older = |pin: Pin| pin.predates(now, begin) || opens && pin.reopened(now);
     if let Some((word, pin)) = find(protected, tag, life) {
         if !older(pin) {
@@ -206,7 +207,7 @@ fn moving<const LIVE: bool>(hash: u64, at: u32, Facts { cur, flags, kind }: Fact
             }
             return pinned(pin.backend());
         }
-        if LIVE {
+        if LIVE && opens {
             store(word, Pin::default());
         }
     }
@@ -224,7 +225,7 @@ fn moving<const LIVE: bool>(hash: u64, at: u32, Facts { cur, flags, kind }: Fact
             }
             return pinned(pin.backend());
         }
-        if LIVE {
+        if LIVE && opens {
             store(word, Pin::default());
         }
     }

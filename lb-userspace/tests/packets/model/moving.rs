@@ -79,7 +79,7 @@ impl Model {
                 events.push(PinEvent::Hit);
                 return (to, BY_PIN);
             }
-            if live {
+            if live && opens {
                 self.pins.remove(&id);
             }
         }
