@@ -61,6 +61,8 @@ pub(crate) struct World {
     model: RefCell<Model>,
     report: Region,
     fragments: Region,
+    /// Everything the program may write but counters and reports.
+    written: Vec<Region>,
     clock: Region,
     counters: Counters,
     /// The counters after the last watched packet, unless something unwatched happened since.
@@ -90,6 +92,7 @@ impl World {
         let mut world = Self {
             report: object.region(names::EXPLAIN).unwrap(),
             fragments: object.region(names::FRAGMENTS).unwrap(),
+            written: WRITTEN.map(|name| object.region(name).unwrap()).into(),
             clock: object.region(names::CLOCK).unwrap(),
             counters: Counters::of(&object),
             object,
@@ -266,16 +269,13 @@ impl World {
     }
 
     /// Everything the program may write.
-    fn written(&self) -> (Vec<u16>, Vec<u64>) {
-        let memory = self.tables.memory();
-        let stamps = (0..memory.len16(U16Map::Stamps)).map(|i| memory.load16(U16Map::Stamps, i));
-        let mut words: Vec<u64> = REMEMBERED
-            .into_iter()
-            .chain([U64Map::Cursors])
-            .flat_map(|map| (0..memory.len64(map)).map(move |i| memory.load64(map, i)))
-            .collect();
-        words.extend((0..self.fragments.words()).map(|i| self.fragments.word(i).load(ORDER)));
-        (stamps.collect(), words)
+    fn written(&self) -> Vec<u64> {
+        let words = self.written.iter().map(Region::all);
+        let mut all = Vec::with_capacity(words.clone().map(<[_]>::len).sum());
+        for words in words {
+            all.extend(words.iter().map(|word| word.load(ORDER)));
+        }
+        all
     }
 
     /// Runs a program on a frame with so many bytes of metadata in front of it, which take from the room there is.
@@ -403,6 +403,18 @@ const ORDER: std::sync::atomic::Ordering = std::sync::atomic::Ordering::SeqCst;
 /// Tables of flows that the program writes and the daemon looks at.
 const REMEMBERED: [U64Map; 5] =
     [U64Map::Probation, U64Map::Protected, U64Map::FlowsNew, U64Map::Flows, U64Map::Sources];
+
+/// Tables that the program writes.
+const WRITTEN: [&str; 8] = [
+    names::STAMPS,
+    names::PROBATION,
+    names::PROTECTED,
+    names::FLOWS_NEW,
+    names::FLOWS,
+    names::SOURCES,
+    names::CURSORS,
+    names::FRAGMENTS,
+];
 
 /// Sizes for a handful of pools.
 pub(crate) fn small() -> Limits {

@@ -55,8 +55,8 @@ pub(super) struct Boot<'a> {
     pub(super) counted: bool,
     /// Takes what the guest prints; the kernel's own messages go beside it.
     pub(super) log: &'a Path,
-    /// Show what it prints as it comes.
-    pub(super) aloud: bool,
+    /// Show what it prints as it comes, with this before each line.
+    pub(super) aloud: Option<String>,
 }
 
 impl Qemu {
@@ -94,8 +94,8 @@ impl Qemu {
         for line in BufReader::new(stdout).split(b'\n') {
             let line = String::from_utf8_lossy(&line?).trim_end_matches('\r').to_owned();
             writeln!(log, "{line}")?;
-            if boot.aloud {
-                println!("  {}| {line}", boot.kernel.series);
+            if let Some(prefix) = &boot.aloud {
+                println!("  {prefix}| {line}");
             }
             if let Some(code) = line.strip_prefix(EXIT) {
                 status = code.trim().parse().ok();
