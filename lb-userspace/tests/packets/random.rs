@@ -97,7 +97,7 @@ fn random_frames_get_what_the_model_says() {
             }
             let tick = world.now();
             let judged = world.judge(&bytes, tick);
-            let (got, out) = world.run(names::PROG_LB, &bytes, 0);
+            let (got, out) = world.run(names::PROG_LB, &bytes);
             if world.now() != tick {
                 world.retime();
             }

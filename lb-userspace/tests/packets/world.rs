@@ -278,8 +278,18 @@ impl World {
         all
     }
 
-    /// Runs a program on a frame with so many bytes of metadata in front of it, which take from the room there is.
-    pub(crate) fn run(&self, program: &str, frame: &[u8], metadata: usize) -> (u32, Vec<u8>) {
+    /// Runs a program on a frame.
+    pub(crate) fn run(&self, program: &str, frame: &[u8]) -> (u32, Vec<u8>) {
+        self.run_with(program, frame, 0).unwrap()
+    }
+
+    /// The same with so many bytes of metadata in front of the frame, which take from the room there is.
+    pub(crate) fn run_with(
+        &self,
+        program: &str,
+        frame: &[u8],
+        metadata: usize,
+    ) -> Result<(u32, Vec<u8>), Error> {
         let data = [&vec![0; metadata], frame].concat();
         let mut out = vec![0; data.len() + 256];
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
@@ -287,26 +297,23 @@ impl World {
             .iter()
             .flat_map(|word| word.to_ne_bytes())
             .collect();
-        let result = self
-            .object
-            .with_program(program, |program| {
-                program
-                    .test_run(TestRunOptions {
-                        data_in: Some(&data),
-                        data_out: Some(&mut out),
-                        ctx_in: (metadata > 0).then_some(&context),
-                        ..TestRunOptions::default()
-                    })
-                    .map_err(|e| Error::Kernel(e.to_string()))
-            })
-            .unwrap();
+        let result = self.object.with_program(program, |program| {
+            program
+                .test_run(TestRunOptions {
+                    data_in: Some(&data),
+                    data_out: Some(&mut out),
+                    ctx_in: (metadata > 0).then_some(&context),
+                    ..TestRunOptions::default()
+                })
+                .map_err(|e| Error::Kernel(e.to_string()))
+        })?;
         out.truncate(result.data_size_out as usize);
-        (result.return_value, out.split_off(metadata.min(out.len())))
+        Ok((result.return_value, out.split_off(metadata.min(out.len()))))
     }
 
     /// What the dry run says, after making sure that it agrees with itself.
     pub(crate) fn ask_program(&self, bytes: &[u8]) -> (Outcome, Explain) {
-        let (got, out) = self.run(names::PROG_WHERE, bytes, 0);
+        let (got, out) = self.run(names::PROG_WHERE, bytes);
         let words: [u64; size_of::<Explain>() / 8] = std::array::from_fn(|i| self.report.word(i).load(ORDER));
         let told = Explain::read_from_bytes(words.as_bytes()).unwrap();
         let outcome = if told.flags & explain::FORWARDED == 0 {
@@ -352,7 +359,7 @@ impl World {
 
     /// Sends the frame through the live program: the same action, the same bytes as the dry run's.
     pub(crate) fn send(&self, bytes: &[u8], asked: &Outcome) {
-        let (got, out) = self.run(names::PROG_LB, bytes, 0);
+        let (got, out) = self.run(names::PROG_LB, bytes);
         assert_eq!(got, action(asked), "live program and dry run differ: {asked:?}");
         match asked {
             Outcome::Sent { frame, .. } | Outcome::Answered { frame, .. } => {
