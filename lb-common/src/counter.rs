@@ -30,50 +30,34 @@ pub struct Events {
 }
 abi!(Events, size = 32, align = 8);
 
-macro_rules! pin_events {
-    ($($(#[doc = $doc:literal])* $name:ident $label:literal;)*) => {
-        /// What happens to remembered flows. The number is the counter's index.
-        #[repr(u32)]
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum PinEvent { $($(#[doc = $doc])* $name,)* }
-
-        impl PinEvent {
-            /// Every event, in the order of its number.
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
-
-            /// The metric's label.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $label,)* }
-            }
-        }
-    };
-}
-
-pin_events! {
-    /// A first packet was pinned to the slot's new backend.
-    Pinned "pinned";
-    /// A pinned flow answered and moved to the protected tier.
-    Promoted "promoted";
-    /// A pin decided.
-    Hit "hit";
-    /// No pin: an older flow stayed with the slot's base.
-    Base "base";
-    /// A pin of a flow that had not answered made room for another one.
-    Evicted "evicted";
-    /// More new flows than the probation tier holds: a first packet stayed with the slot's base, unpinned.
-    Frozen "frozen";
-    /// The protected tier's bucket was full of living flows: a flow stayed on probation.
-    Crowded "crowded";
-    /// A tracked flow was seen for the first time.
-    Tracked "tracked";
-    /// A living tracked flow was forgotten for want of room.
-    TrackedEvicted "tracked_evicted";
-    /// A source's stickiness decided.
-    Sticky "sticky";
-    /// A connection id decided.
-    ById "connection_id";
-    /// A fragment followed its first.
-    FragmentFollowed "fragment_followed";
-    /// An ICMP error was delivered to the owner of the flow it quotes.
-    IcmpDelivered "icmp_delivered";
+labelled! {
+    /// What happens to remembered flows. The number is the counter's index.
+    PinEvent {
+        /// A first packet was pinned to the slot's new backend.
+        Pinned "pinned";
+        /// A pinned flow answered and moved to the protected tier.
+        Promoted "promoted";
+        /// A pin decided.
+        Hit "hit";
+        /// No pin: an older flow stayed with the slot's base.
+        Base "base";
+        /// A pin of a flow that had not answered made room for another one.
+        Evicted "evicted";
+        /// More new flows than the probation tier holds: a first packet stayed with the slot's base, unpinned.
+        Frozen "frozen";
+        /// The protected tier's bucket was full of living flows: a flow stayed on probation.
+        Crowded "crowded";
+        /// A tracked flow was seen for the first time.
+        Tracked "tracked";
+        /// A living tracked flow was forgotten for want of room.
+        TrackedEvicted "tracked_evicted";
+        /// A source's stickiness decided.
+        Sticky "sticky";
+        /// A connection id decided.
+        ById "connection_id";
+        /// A fragment followed its first.
+        FragmentFollowed "fragment_followed";
+        /// An ICMP error was delivered to the owner of the flow it quotes.
+        IcmpDelivered "icmp_delivered";
+    }
 }

@@ -88,73 +88,48 @@ pub enum Fate {
     Drop,
 }
 
-macro_rules! outcomes {
-    ($($(#[doc = $doc:literal])* $name:ident $label:literal $fate:ident;)*) => {
-        /// What happened to a packet, and why. The number is the counter's index.
-        #[repr(u32)]
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Outcome { $($(#[doc = $doc])* $name,)* }
-
-        impl Outcome {
-            /// Every outcome, in the order of its number.
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
-
-            /// Its name where counters are shown.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $label,)* }
-            }
-
-            /// One sentence for an operator.
-            pub const fn describe(self) -> &'static str {
-                match self { $(Self::$name => concat!($($doc),*),)* }
-            }
-
-            /// What it means for the packet.
-            #[inline(always)]
-            pub const fn fate(self) -> Fate {
-                match self { $(Self::$name => Fate::$fate,)* }
-            }
-        }
-    };
-}
-
-outcomes! {
-    /// IPv4 taken out of IPv4.
-    V4InV4 "v4_in_v4" Stripped;
-    /// IPv6 taken out of IPv4.
-    V6InV4 "v6_in_v4" Stripped;
-    /// IPv4 taken out of IPv6.
-    V4InV6 "v4_in_v6" Stripped;
-    /// IPv6 taken out of IPv6.
-    V6InV6 "v6_in_v6" Stripped;
-    /// A packet taken out of GUE variant 1, of any family.
-    GueDirect "gue_direct" Stripped;
-    /// A packet taken out of GUE variant 0, of any family.
-    GueHeader "gue_header" Stripped;
-    /// Not IPv4 or IPv6, for example ARP.
-    NotIp "not_ip" Pass;
-    /// IP, but no tunnel that is handled here.
-    NotTunnel "not_tunnel" Pass;
-    /// A tunnel to an address that is not configured.
-    NotOurs "not_ours" Pass;
-    /// A tunnel from an address that is not among the permitted sources.
-    SourceRefused "source_refused" Pass;
-    /// A fragment of an outer packet: the way from the balancer has too small an MTU.
-    Fragment "fragment" Pass;
-    /// The frame ends inside a header.
-    Truncated "truncated" Pass;
-    /// A header contradicts itself, or the inner packet is not of the family that the outer header names.
-    Malformed "malformed" Pass;
-    /// More VLAN tags or extension headers than are walked, or a routing header with hops left.
-    Unusual "unusual" Pass;
-    /// GUE with optional fields, flags, a control message or a protocol that is not IP.
-    GueUnsupported "gue_unsupported" Pass;
-    /// The kernel would not move the frame's begin: for tc and mixed families, Linux 6.3 is needed.
-    CannotStrip "cannot_strip" Pass;
-    /// The outer header says that a router was congested, and the inner packet's sender would not understand it (RFC 6040).
-    Congestion "congestion" Drop;
-    /// A check that only the verifier asks for. Anything but 0 is a defect of this program.
-    Defect "defect" Drop;
+labelled! {
+    /// What happened to a packet, and why. The number is the counter's index.
+    Outcome,
+    /// What it means for the packet.
+    fate: Fate {
+        /// IPv4 taken out of IPv4.
+        V4InV4 "v4_in_v4" Stripped;
+        /// IPv6 taken out of IPv4.
+        V6InV4 "v6_in_v4" Stripped;
+        /// IPv4 taken out of IPv6.
+        V4InV6 "v4_in_v6" Stripped;
+        /// IPv6 taken out of IPv6.
+        V6InV6 "v6_in_v6" Stripped;
+        /// A packet taken out of GUE variant 1, of any family.
+        GueDirect "gue_direct" Stripped;
+        /// A packet taken out of GUE variant 0, of any family.
+        GueHeader "gue_header" Stripped;
+        /// Not IPv4 or IPv6, for example ARP.
+        NotIp "not_ip" Pass;
+        /// IP, but no tunnel that is handled here.
+        NotTunnel "not_tunnel" Pass;
+        /// A tunnel to an address that is not configured.
+        NotOurs "not_ours" Pass;
+        /// A tunnel from an address that is not among the permitted sources.
+        SourceRefused "source_refused" Pass;
+        /// A fragment of an outer packet: the way from the balancer has too small an MTU.
+        Fragment "fragment" Pass;
+        /// The frame ends inside a header.
+        Truncated "truncated" Pass;
+        /// A header contradicts itself, or the inner packet is not of the family that the outer header names.
+        Malformed "malformed" Pass;
+        /// More VLAN tags or extension headers than are walked, or a routing header with hops left.
+        Unusual "unusual" Pass;
+        /// GUE with optional fields, flags, a control message or a protocol that is not IP.
+        GueUnsupported "gue_unsupported" Pass;
+        /// The kernel would not move the frame's begin: for tc and mixed families, Linux 6.3 is needed.
+        CannotStrip "cannot_strip" Pass;
+        /// The outer header says that a router was congested, and the inner packet's sender would not understand it (RFC 6040).
+        Congestion "congestion" Drop;
+        /// A check that only the verifier asks for. Anything but 0 is a defect of this program.
+        Defect "defect" Drop;
+    }
 }
 
 impl From<Reason> for Outcome {
@@ -167,19 +142,6 @@ impl From<Reason> for Outcome {
             Reason::Fragment => Self::Fragment,
             Reason::Malformed => Self::Malformed,
             _ => Self::Unusual,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_dense_and_labels_unique() {
-        for (i, outcome) in Outcome::ALL.iter().enumerate() {
-            assert_eq!(*outcome as usize, i);
-            assert!(!Outcome::ALL[..i].iter().any(|o| o.as_str() == outcome.as_str()));
         }
     }
 }

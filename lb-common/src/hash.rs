@@ -99,7 +99,6 @@ const fn mix(x: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
     use std::{format, vec, vec::Vec};
 
     use super::*;

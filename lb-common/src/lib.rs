@@ -27,6 +27,11 @@
 
 #[macro_use]
 mod abi;
+#[macro_use]
+mod labelled;
+
+#[cfg(test)]
+extern crate std;
 
 pub mod backend;
 pub mod counter;

@@ -55,58 +55,29 @@ pub const fn flow(port: u16, udp: bool) -> u32 {
     (udp as u32) << 16 | port as u32
 }
 
-macro_rules! probe_events {
-    ($($(#[doc = $doc:literal])* $name:ident $label:literal;)*) => {
-        /// What became of a check's packet. The number is the counter's index, the label that of the metric.
-        #[repr(u32)]
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum ProbeEvent { $($(#[doc = $doc])* $name,)* }
-
-        impl ProbeEvent {
-            /// Every event, in the order of its number.
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
-
-            /// The metric's label.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $label,)* }
-            }
-
-            /// One sentence for an operator.
-            pub const fn describe(self) -> &'static str {
-                match self { $(Self::$name => concat!($($doc),*),)* }
-            }
-        }
-    };
-}
-
-probe_events! {
-    /// Sent to the VIP by the backend's way.
-    Sent "sent";
-    /// An answer came from the VIP.
-    Answered "answered";
-    /// Dropped: the backend's next hop is not known.
-    Unresolved "unresolved";
-    /// Dropped: its destination is not the backend that its mark names.
-    Mismatch "mismatch";
-    /// Dropped: neither TCP nor UDP over IP, or a fragment.
-    Malformed "malformed";
-    /// Dropped: longer than the way to its backend takes, the tunnel's header included.
-    TooBig "too_big";
-    /// Dropped: the kernel could not change it.
-    Refused "refused";
+labelled! {
+    /// What became of a check's packet. The number is the counter's index, the label that of the metric.
+    ProbeEvent {
+        /// Sent to the VIP by the backend's way.
+        Sent "sent";
+        /// An answer came from the VIP.
+        Answered "answered";
+        /// Dropped: the backend's next hop is not known.
+        Unresolved "unresolved";
+        /// Dropped: its destination is not the backend that its mark names.
+        Mismatch "mismatch";
+        /// Dropped: neither TCP nor UDP over IP, or a fragment.
+        Malformed "malformed";
+        /// Dropped: longer than the way to its backend takes, the tunnel's header included.
+        TooBig "too_big";
+        /// Dropped: the kernel could not change it.
+        Refused "refused";
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_dense_and_labels_unique() {
-        for (i, event) in ProbeEvent::ALL.iter().enumerate() {
-            assert_eq!(*event as usize, i);
-            assert!(!ProbeEvent::ALL[..i].iter().any(|e| e.as_str() == event.as_str()));
-        }
-    }
 
     #[test]
     fn every_port_of_either_protocol_has_a_place_of_its_own() {

@@ -198,17 +198,8 @@ fn v4<S: Sink>(mut frame: Frame<'_>, sink: &mut S, ip: &mut Ipv4, place: Place) 
     match place.proto {
         TCP | UDP => {
             let transport = parse::transport(&mut frame.cursor, place.proto)?;
-            let service = match ours.service(transport.dport(), transport.proto) {
-                Ok(service) => service,
-                Err(why) => return Err(unserved::<S>(why, place, ours, of_packet)),
-            };
             let hash = knobs::key().v4(src, dst, transport.ports, transport.proto);
-            let packet = Packet { service, hash, src: [u64::from(src), 0], six: false, quoted: false };
-            let (backend, flags) = pipeline::owner(&mut frame, sink, packet, transport)?;
-            if S::LIVE && place.part == 1 {
-                teach(of_packet, u32::from(backend));
-            }
-            pipeline::send(frame, sink, (service.service, backend), hash, flags, ip)
+            ports(frame, sink, ip, place, (ours, [u64::from(src), 0], false), (transport, hash, of_packet))
         }
         ICMP if place.part == 0 && ours.is_vip() => icmp4(frame, sink, ip),
         SCTP if ours.is_vip() => Err(Reason::Sctp),
@@ -229,23 +220,36 @@ fn v6<S: Sink>(mut frame: Frame<'_>, sink: &mut S, ip: &mut Ipv6, place: Place) 
     match place.proto {
         TCP | UDP => {
             let transport = parse::transport(&mut frame.cursor, place.proto)?;
-            let service = match ours.service(transport.dport(), transport.proto) {
-                Ok(service) => service,
-                Err(why) => return Err(unserved::<S>(why, place, ours, of_packet)),
-            };
             let hash = knobs::key().v6(src, dst, transport.ports, transport.proto);
-            let packet = Packet { service, hash, src, six: true, quoted: false };
-            let (backend, flags) = pipeline::owner(&mut frame, sink, packet, transport)?;
-            if S::LIVE && place.part == 1 {
-                teach(of_packet, u32::from(backend));
-            }
-            pipeline::send(frame, sink, (service.service, backend), hash, flags, ip)
+            ports(frame, sink, ip, place, (ours, src, true), (transport, hash, of_packet))
         }
         ICMPV6 if place.part == 0 && ours.is_vip() => icmp6(frame, sink, ip),
         SCTP if ours.is_vip() => Err(Reason::Sctp),
         _ if place.part == 0 => Err(Reason::NotTcpUdp),
         _ => Err(Reason::Fragment),
     }
+}
+
+/// A packet with ports, whole or the first fragment of one.
+#[inline(always)]
+fn ports<S: Sink>(
+    mut frame: Frame<'_>,
+    sink: &mut S,
+    ip: &mut impl pipeline::Ip,
+    place: Place,
+    (ours, src, six): (impl Address, [u64; 2], bool),
+    (transport, hash, of_packet): (Transport, u64, u64),
+) -> Result<u32, Reason> {
+    let service = match ours.service(transport.dport(), transport.proto) {
+        Ok(service) => service,
+        Err(why) => return Err(unserved::<S>(why, place, ours, of_packet)),
+    };
+    let packet = Packet { service, hash, src, six, quoted: false };
+    let (backend, flags) = pipeline::owner(&mut frame, sink, packet, transport)?;
+    if S::LIVE && place.part == 1 {
+        teach(of_packet, u32::from(backend));
+    }
+    pipeline::send(frame, sink, (service.service, backend), hash, flags, ip)
 }
 
 /// A fragment that is nobody's is told apart from a packet that is nobody's. The other fragments of a packet to one of our addresses must

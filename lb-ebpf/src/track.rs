@@ -209,23 +209,27 @@ fn moving<const LIVE: bool>(hash: u64, at: u32, Facts { cur, flags, kind }: Fact
             store(word, Pin::default());
         }
     }
-    if let Some((word, pin)) = find(probation, tag, life)
-        && !(opens && pin.reopened(now))
-    {
-        if LIVE && !opens {
-            // No flow that answered is forgotten for the sake of another: rather this one stays where first packets may push it out.
-            if insert::<false>(protected, pin.touched(now, closes), life) == Put::Refused {
-                store(word, pin.touched(now, closes));
-                count::pin(PinEvent::Crowded);
-            } else {
-                store(word, Pin::default());
-                count::pin(PinEvent::Promoted);
+    if let Some((word, pin)) = find(probation, tag, life) {
+        if !(opens && pin.reopened(now)) {
+            if LIVE && !opens {
+                // No flow that answered is forgotten for the sake of another: rather this one stays where first packets may push it out.
+                if insert::<false>(protected, pin.touched(now, closes), life) == Put::Refused {
+                    store(word, pin.touched(now, closes));
+                    count::pin(PinEvent::Crowded);
+                } else {
+                    store(word, Pin::default());
+                    count::pin(PinEvent::Promoted);
+                }
             }
+            return pinned(pin.backend());
         }
-        return pinned(pin.backend());
+        // As above: the new connection may not get a pin.
+        if LIVE {
+            store(word, Pin::default());
+        }
     }
     if opens {
-        if base != 0 && base != cur && frozen::<LIVE>(now) {
+        if base != 0 && frozen::<LIVE>(now) {
             return stay(BY_FREEZE);
         }
         if LIVE && cur != 0 {

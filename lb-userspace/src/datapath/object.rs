@@ -39,7 +39,8 @@ const SHAPED: u32 = 2048;
 /// Buckets of packets whose first fragment was seen.
 const FRAGMENT_BUCKETS: u32 = 1024;
 
-/// Map sizes for the configured limits. Service tables are kept at most a third full, so that two buckets always suffice.
+/// Map sizes for the configured limits. Service tables are kept at most a third full, so that two buckets always suffice; each address may
+/// have an entry of its own besides those of its services.
 pub fn sizes(limits: &Limits) -> Sizes {
     let buckets =
         |entries: u32, ways: usize| (entries.saturating_mul(3) / ways as u32).max(16).next_power_of_two();
@@ -47,9 +48,10 @@ pub fn sizes(limits: &Limits) -> Sizes {
     let buckets_of_pins = |pins: u32| (pins / WAYS as u32).max(16).next_power_of_two();
     let (pins, flows) = (buckets_of_pins(limits.pins), buckets_of_pins(limits.flows));
     let services = limits.services.max(1);
+    let entries = services.saturating_mul(2);
     BTreeMap::from([
-        (names::SERVICES4, buckets(limits.services, WAYS4)),
-        (names::SERVICES6, buckets(limits.services, WAYS6)),
+        (names::SERVICES4, buckets(entries, WAYS4)),
+        (names::SERVICES6, buckets(entries, WAYS6)),
         (names::POOLS, limits.pools.max(1)),
         (names::SLOTS, lines),
         (names::BASES, lines),

@@ -155,6 +155,34 @@ fn while_the_daemon_says_so_nothing_new_is_pinned_and_nothing_old_breaks() {
 }
 
 #[test]
+fn while_nothing_is_pinned_a_connection_on_ports_used_before_does_not_follow_the_old_ones_pin() {
+    let Some(mut world) = draining(2048) else { return };
+    let flow = moving(&world).next().unwrap();
+    assert_ne!(world.packet(flow, Kind::Syn), "b1", "pinned on probation");
+    world.pass(pin::SYN_TICKS + 1);
+    world.tables.memory().store64(U64Map::Settings, 1, 1);
+    assert_eq!(world.packet(flow, Kind::Syn), "b1", "a new connection, which gets no pin");
+    assert_eq!(world.packet(flow, Kind::Ack), "b1");
+}
+
+#[test]
+fn a_slot_that_is_back_with_its_base_lends_the_flood_no_pins_either() {
+    let Some(mut world) = draining(2048) else { return };
+    let flow = moving(&world).next().unwrap();
+    let dispose = |world: &mut World, how| {
+        world.change(|d| {
+            d.pools.get_mut("text").unwrap().backends.get_mut("b1").unwrap().disposition = how;
+        });
+    };
+    dispose(&mut world, Disposition::Serving);
+    world.tables.memory().store64(U64Map::Settings, 1, 1);
+    assert_eq!(world.packet(flow, Kind::Syn), "b1");
+    assert_eq!(world.counts().pin(PinEvent::Frozen), 1);
+    dispose(&mut world, Disposition::Draining);
+    assert_eq!(world.packet(flow, Kind::Ack), "b1", "it belongs to the base without a pin");
+}
+
+#[test]
 fn a_flood_of_tracked_flows_is_bounded_and_counted() {
     let mut all: Desired = nothing();
     site(&mut all, "text", 1, pool(1, 251, 4));

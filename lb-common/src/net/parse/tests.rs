@@ -1,4 +1,3 @@
-extern crate std;
 use std::{boxed::Box, format, string::String, vec, vec::Vec};
 
 use etherparse::{PacketBuilder, VlanId};

@@ -23,31 +23,15 @@ const MAX_NEW_PER_SECOND: u64 = 100_000_000;
 /// A QUIC connection id has at most 20 bytes, and a server id at least one, at most two of them.
 const MAX_ID_OFFSET: u64 = 18;
 
-/// The keys of a service that are about its flows.
-pub(super) struct Written {
-    pub(super) scheduler: Field<Schedule>,
-    pub(super) hash: Field<HashFields>,
-    pub(super) tracking: Field<Tracking>,
-    pub(super) idle: Field<Duration>,
-    pub(super) drain_timeout: Field<Duration>,
-    pub(super) persistence: Field<Duration>,
-    pub(super) persistence_prefix4: Field<u64>,
-    pub(super) persistence_prefix6: Field<u64>,
-    pub(super) block: Field<Vec<At<Net>>>,
-    pub(super) allow: Field<Vec<At<Net>>>,
-    pub(super) max_new_per_second: Field<u64>,
-    pub(super) quic_server_id: Field<file::QuicServerId>,
-}
-
-/// `ports` are the service's, none when they could not be read.
+/// What is written of flows, whatever else has been taken out of `file`. `ports` are the service's, none when they could not be read.
 pub(super) fn rules(
-    file: Written,
+    file: file::Service,
     ports: Option<Ports>,
     udp_class: UdpClass,
     places: &mut Places,
     report: &mut Report,
 ) -> Rules {
-    let Written {
+    let file::Service {
         scheduler,
         hash,
         tracking,
@@ -60,6 +44,11 @@ pub(super) fn rules(
         allow,
         max_new_per_second,
         quic_server_id,
+        vips: _,
+        port: _,
+        protocol: _,
+        pool: _,
+        udp_class: _,
     } = file;
     let default = Rules::default();
     let (scheduler, hash, tracking) = self::scheduler(scheduler, hash, tracking, ports, report);

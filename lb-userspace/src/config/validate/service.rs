@@ -1,6 +1,6 @@
 //! `[services.NAME]`: who reaches it, and by whom it is served. What it does with flows: [`super::rules`].
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, mem::take};
 
 use super::{address, cross::Places, rules};
 use crate::{
@@ -16,30 +16,13 @@ use crate::{
 /// None when something without a default is missing or bad; that is reported.
 pub(super) fn service(
     name: ServiceName,
-    file: file::Service,
+    mut file: file::Service,
     pools: &BTreeSet<String>,
     places: &mut Places,
     report: &mut Report,
 ) -> Option<Service> {
-    let file::Service {
-        vips,
-        port,
-        protocol,
-        pool,
-        udp_class,
-        scheduler,
-        hash,
-        tracking,
-        idle,
-        drain_timeout,
-        persistence,
-        persistence_prefix4,
-        persistence_prefix6,
-        block,
-        allow,
-        max_new_per_second,
-        quic_server_id,
-    } = file;
+    let (vips, port, protocol) = (take(&mut file.vips), take(&mut file.port), take(&mut file.protocol));
+    let (pool, udp_class) = (take(&mut file.pool), take(&mut file.udp_class));
     if let (Field::Given(class), Protocols::Tcp) = (&udp_class, protocols_of(&protocol)) {
         report
             .error(class.span.clone(), "`udp_class` means nothing for a TCP service")
@@ -49,28 +32,12 @@ pub(super) fn service(
     let udp_class = udp_class.or(UdpClass::default());
     let protocols = protocol.or(Protocols::default());
     let ports = port.given().map(|at| at.value);
-    let quic_span = quic_server_id.span();
-    let rules = rules::rules(
-        rules::Written {
-            scheduler,
-            hash,
-            tracking,
-            idle,
-            drain_timeout,
-            persistence,
-            persistence_prefix4,
-            persistence_prefix6,
-            block,
-            allow,
-            max_new_per_second,
-            // Nobody knows whether a class that could not be read is the right one.
-            quic_server_id: if class_is_bad { Field::Absent } else { quic_server_id },
-        },
-        ports,
-        udp_class,
-        places,
-        report,
-    );
+    let quic_span = file.quic_server_id.span();
+    if class_is_bad {
+        // Nobody knows whether a class that could not be read is the right one.
+        file.quic_server_id = Field::Absent;
+    }
+    let rules = rules::rules(file, ports, udp_class, places, report);
     let vips = vips.given().map(|list| self::vips(list, report));
     let pool = pool.given().and_then(|at| self::pool(&at, pools, report));
     if let (Some(span), Some(pool), Some(id)) = (quic_span, &pool, rules.quic_id) {

@@ -189,3 +189,28 @@ fn defect_2_9_9_a_file_that_vanishes_changes_nothing_and_is_shown() {
     world.reload(config(vec![pool("text", &["b1", "b2"])])).unwrap();
     assert_eq!(world.snapshot().reload_problem, None);
 }
+
+#[test]
+fn defect_2_7_one_edit_after_another_while_the_new_hosts_fail_does_not_empty_the_pool() {
+    let serving = |world: &mut World| {
+        let desired = world.desired();
+        let pool = desired.pools.values().next().unwrap();
+        pool.backends.values().filter(|b| b.disposition.takes_new()).count()
+    };
+    let mut world = World::healthy(pool("text", &["b1", "b2"]));
+    world.reload(config(vec![pool("text", &["b9"])])).unwrap();
+    assert_eq!(serving(&mut world), 2, "until the new one serves");
+    world.down("b9");
+    assert_eq!(serving(&mut world), 2);
+    let mut disabled = pool("text", &["b1", "b2"]);
+    for backend in ["b1", "b2"] {
+        edit(&mut disabled, backend, |b| b.pooled = Pooled::No);
+    }
+    world.reload(config(vec![disabled])).unwrap();
+    assert_eq!(serving(&mut world), 2);
+    world.reload(config(vec![pool("text", &["b8"])])).unwrap();
+    assert_eq!(serving(&mut world), 2);
+    world.find_way("b8");
+    world.up("b8");
+    assert_eq!(serving(&mut world), 1, "what serves at last");
+}

@@ -92,7 +92,7 @@ impl<M: Memory> Tables<M> {
     fn recognize_services(&mut self, desired: &Desired) {
         for (name, service) in &desired.services {
             let index = service.endpoints.iter().find_map(|endpoint| {
-                let (addr, port) = simple(endpoint)?;
+                let Some((addr, port)) = simple(endpoint) else { return self.shapes.service(endpoint) };
                 let (six, key) = services::key(addr, port, services::number(endpoint.protocol));
                 let table = if six { &self.services6 } else { &self.services4 };
                 table.get(&key).map(|value| value.service)

@@ -45,7 +45,8 @@ fn pack(value: ServiceRef) -> u64 {
     u64::from_ne_bytes(word)
 }
 
-fn unpack(word: u64) -> ServiceRef {
+/// A value from its word.
+pub(super) fn unpack(word: u64) -> ServiceRef {
     ServiceRef::read_from_bytes(&word.to_ne_bytes()).unwrap_or_default()
 }
 

@@ -6,12 +6,13 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
 };
 
 use ipnet::IpNet;
 use lb_common::{
     service::ServiceRef,
-    shape::{MAX_ENTRIES, ShapeEntry, ShapeList},
+    shape::{MAX_ENTRIES, ShapeEntry},
 };
 use zerocopy::IntoBytes;
 
@@ -26,6 +27,9 @@ use crate::{datapath::Error, model::Endpoint};
 /// Words of an entry.
 const ENTRY: usize = 2;
 
+/// Entries as they lie in the table.
+type List = Vec<[u64; ENTRY]>;
+
 /// Endpoints of no simple shape, each with its service's value.
 pub(super) type Shaped = BTreeMap<Endpoint, ServiceRef>;
 
@@ -37,7 +41,7 @@ pub(super) struct Shapes {
     four: TrieTable,
     six: TrieTable,
     /// Where the list of each prefix lies, and what is in it.
-    lists: BTreeMap<IpNet, (u32, Vec<[u64; ENTRY]>)>,
+    lists: BTreeMap<IpNet, (u32, List)>,
 }
 
 /// Whether an endpoint has an entry of its own in the table of services.
@@ -58,14 +62,7 @@ fn lists(shaped: &Shaped) -> (BTreeMap<IpNet, Vec<ShapeEntry>>, bool) {
         });
         *cut |= fitting.len() > MAX_ENTRIES as usize;
         fitting.truncate(MAX_ENTRIES as usize);
-        fitting
-            .into_iter()
-            .map(|(e, value)| {
-                let (first, last) = e.ports.bounds();
-                let proto = services::number(e.protocol);
-                ShapeEntry { first, last, proto, reserved: [0; 3], value: *value }
-            })
-            .collect()
+        fitting.into_iter().map(|(e, value)| entry(e, *value)).collect()
     };
     let lists = nets.into_iter().map(|net| (net, list(net, &mut cut))).collect();
     (lists, cut)
@@ -81,6 +78,11 @@ fn words(entry: &ShapeEntry) -> [u64; ENTRY] {
     words
 }
 
+fn entry(endpoint: &Endpoint, value: ServiceRef) -> ShapeEntry {
+    let (first, last) = endpoint.ports.bounds();
+    ShapeEntry { first, last, proto: services::number(endpoint.protocol), reserved: [0; 3], value }
+}
+
 fn trie_key(net: &IpNet) -> TrieKey {
     let bits = u32::from(net.prefix_len());
     match net {
@@ -89,17 +91,53 @@ fn trie_key(net: &IpNet) -> TrieKey {
     }
 }
 
+/// The prefix of a key, unless it cannot be one.
+fn net_of(key: &TrieKey) -> Option<IpNet> {
+    let (bits, address) = key.split_first_chunk::<4>()?;
+    let bits = u8::try_from(u32::from_ne_bytes(*bits)).ok()?;
+    let address = match address.len() {
+        4 => IpAddr::from(<[u8; 4]>::try_from(address).ok()?),
+        _ => IpAddr::from(<[u8; 16]>::try_from(address).ok()?),
+    };
+    IpNet::new(address, bits).ok()
+}
+
+/// Where a prefix leads, in a word.
+fn place(start: u32, list: &List) -> u64 {
+    u64::from(start) | (list.len() as u64) << 32
+}
+
 impl Shapes {
-    /// Begins with empty lists beside those that an earlier daemon left: its prefixes lead there until the first change.
+    /// Takes over prefixes and lists. A prefix that leads to no list there can be is left to the first change.
     pub(super) fn adopt(memory: &impl Memory) -> Self {
         let image = Image::read(memory, U64Map::Shapes);
         let mut ranges = Ranges::new((image.len() / ENTRY) as u32);
         let (four, six) =
             (TrieTable::adopt(memory, Trie::Prefixes4), TrieTable::adopt(memory, Trie::Prefixes6));
-        for value in four.placed().values().chain(six.placed().values()) {
-            ranges.claim(*value as u32, (*value >> 32) as u32);
+        let mut lists = BTreeMap::new();
+        for (key, value) in four.placed().iter().chain(six.placed()) {
+            let (start, len) = (*value as u32, (*value >> 32) as u32);
+            if let Some(net) = net_of(key)
+                && len <= MAX_ENTRIES
+                && ranges.claim(start, len)
+            {
+                let words = |i| std::array::from_fn(|word| image.get((start + i) as usize * ENTRY + word));
+                lists.insert(net, (start, (0..len).map(words).collect()));
+            }
         }
-        Self { image, ranges, four, six, lists: BTreeMap::new() }
+        Self { image, ranges, four, six, lists }
+    }
+
+    /// The service that has this very endpoint.
+    pub(super) fn service(&self, endpoint: &Endpoint) -> Option<u16> {
+        let claims = words(&entry(endpoint, ServiceRef::default()))[0];
+        let find = |list: &List| list.iter().find(|words| words[0] == claims).copied();
+        let found = find(&self.lists.get(&endpoint.net)?.1)?;
+        // A shorter prefix's entries are in the lists of longer ones too.
+        let inherited = self.lists.iter().any(|(net, (_, list))| {
+            *net != endpoint.net && net.contains(&endpoint.net) && find(list) == Some(found)
+        });
+        (!inherited).then(|| services::unpack(found[1]).service)
     }
 
     /// Prefixes of each family, as the kernel program has to know before it searches.
@@ -107,14 +145,10 @@ impl Shapes {
         (self.four.len(), self.six.len())
     }
 
-    /// Makes lists and prefixes what they should be. A changed list is laid beside the old one; then its prefix is switched to it.
+    /// Makes lists and prefixes what they should be. A changed list is laid beside the old one; then its prefix is switched to it. One that
+    /// finds no room is reported, and its prefix keeps the list it has.
     pub(super) fn apply(&mut self, memory: &impl Memory, shaped: &Shaped, now: u32) -> Result<(), Error> {
         let (wanted, cut) = lists(shaped);
-        let adopted: Vec<u32> = if self.lists.is_empty() {
-            self.four.placed().values().chain(self.six.placed().values()).map(|v| *v as u32).collect()
-        } else {
-            Vec::new()
-        };
         let mut problem = cut.then(|| Error::Full {
             table: "the list of a VIP prefix's port ranges",
             need: shaped.len() as u64,
@@ -122,36 +156,33 @@ impl Shapes {
             limit: "services",
         });
         let (mut four, mut six) = (BTreeMap::new(), BTreeMap::new());
-        let mut freed = adopted;
+        let mut freed = Vec::new();
         let mut lists = BTreeMap::new();
         for (net, entries) in wanted {
-            let entries: Vec<_> = entries.iter().map(words).collect();
-            let old = self.lists.remove(&net);
-            let placed = match old {
-                Some((start, before)) if before == entries => Some(start),
-                old => {
-                    let new = self.ranges.take(entries.len() as u32, now);
-                    if let Some(start) = new {
+            let entries: List = entries.iter().map(words).collect();
+            let (start, list) = match self.lists.remove(&net) {
+                Some((start, before)) if before == entries => (start, before),
+                before => match self.ranges.take(entries.len() as u32, now) {
+                    Some(start) => {
                         self.lay(memory, start, &entries);
-                        freed.extend(old.map(|(start, _)| start));
+                        freed.extend(before.map(|(start, _)| start));
+                        (start, entries)
                     }
-                    new
-                }
+                    None => {
+                        problem = problem.or(Some(Error::Full {
+                            table: "the lists of VIP prefixes",
+                            need: self.ranges.need(entries.len() as u32),
+                            have: u64::from(self.ranges.capacity()),
+                            limit: "services",
+                        }));
+                        let Some(before) = before else { continue };
+                        before
+                    }
+                },
             };
-            let Some(start) = placed else {
-                problem = problem.or(Some(Error::Full {
-                    table: "the lists of VIP prefixes",
-                    need: self.ranges.need(entries.len() as u32),
-                    have: u64::from(self.ranges.capacity()),
-                    limit: "services",
-                }));
-                continue;
-            };
-            let list = ShapeList { start, len: entries.len() as u32 };
-            let value = u64::from(list.start) | u64::from(list.len) << 32;
             let tries = if matches!(net, IpNet::V4(_)) { &mut four } else { &mut six };
-            tries.insert(trie_key(&net), value);
-            lists.insert(net, (start, entries));
+            tries.insert(trie_key(&net), place(start, &list));
+            lists.insert(net, (start, list));
         }
         freed.extend(self.lists.values().map(|(start, _)| *start));
         self.lists = lists;

@@ -13,6 +13,7 @@ mod adoption;
 mod crash;
 mod flows;
 mod limits;
+mod shapes;
 
 const IDLE: u16 = 20;
 const DRAIN: u64 = 200;

@@ -85,7 +85,7 @@ impl Model {
             }
         }
         if opens {
-            if base != 0 && base != cur && view.frozen {
+            if base != 0 && view.frozen {
                 return stay(BY_FREEZE, events);
             }
             if cur != 0 {

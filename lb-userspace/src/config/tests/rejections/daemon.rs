@@ -1,0 +1,126 @@
+//! The daemon.
+
+use super::Case;
+
+pub(super) const CASES: &[Case] = &[
+    ("[\"eth0\"]", "[]", "no interface is named", "ip -br link"),
+    ("[\"eth0\"]", "[\"\"]", "the interface name is empty", "ip -br link"),
+    ("[\"eth0\"]", "[\"a123456789012345\"]", "the interface name is longer than 15 bytes", "ip -br link"),
+    (
+        "[\"eth0\"]",
+        "[\"eth/0\"]",
+        "the interface name has characters that no interface name has",
+        "ip -br link",
+    ),
+    ("[\"eth0\"]", "[\"eth0\", \"eth0\"]", "interface `eth0` is named twice", "remove one"),
+    (
+        "[lbd]",
+        "[lbd]\nhttp = [\"127.0.0.1\"]",
+        "`127.0.0.1` is not an IP address with a port",
+        "`\"127.0.0.1:9090\"`",
+    ),
+    ("[lbd]", "[lbd]\nhttp = [\"127.0.0.1:0\"]", "port 0 is no port", "127.0.0.1:9090"),
+    ("[lbd]", "[lbd]\nhttp = [\"[::1]:1\", \"[::1]:1\"]", "[::1]:1 is named twice", "remove one"),
+    (
+        "[lbd]",
+        "[lbd]\nstate_dir = \"var/lib\"",
+        "the path is relative to wherever lbd is started",
+        "begins with `/`",
+    ),
+    ("[lbd]", "[lbd]\nsocket = \"/a\\u0000\"", "the path has a zero byte", "begins with `/`"),
+    (
+        "[lbd]",
+        "[lbd]\nsocket = \"/ssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssss\"",
+        "a socket's path has at most 107 bytes, this one has 115",
+        "/run/lbd",
+    ),
+    ("[lbd]", "[lbd]\nsocket_group = \"\"", "this is not the name of a group", "getent group"),
+    (
+        "[lbd]",
+        "[lbd]\nbpf_dir = \"/sys/fs/bpf/lbd.d\"",
+        "a bpf file system has no names with dots",
+        "/sys/fs/bpf/lbd",
+    ),
+    ("[lbd]", "[lbd.limits]\npins = 0\n[lbd]", "0 is out of range for `limits.pins`", "1024 to 268435456"),
+    ("[lbd]", "[lbd]\nicmp_rate = 1000001", "1000001 is out of range for `icmp_rate`", "from 0 to 1000000"),
+    ("[lbd]", "[lbd.limits]\nflows = 1\n[lbd]", "1 is out of range for `limits.flows`", "1024 to 268435456"),
+    (
+        "[lbd]",
+        "[lbd.limits]\nsources = 1\n[lbd]",
+        "1 is out of range for `limits.sources`",
+        "1024 to 16777216",
+    ),
+    (
+        "[lbd]",
+        "[lbd.limits]\nprefixes = 0\n[lbd]",
+        "0 is out of range for `limits.prefixes`",
+        "1 to 16777216",
+    ),
+    (
+        "[lbd]",
+        "[lbd.tunnel]\nsource4 = \"172.16.0.0/33\"\n[lbd]",
+        "`172.16.0.0/33` is neither an IP address nor a prefix",
+        "the length of a prefix is 0 to 32",
+    ),
+    (
+        "[lbd]",
+        "[lbd.tunnel]\nsource4 = \"172.16.0.1/16\"\n[lbd]",
+        "`172.16.0.1/16` has bits beyond its prefix length",
+        "`\"172.16.0.0/16\"`",
+    ),
+    ("[lbd]", "[lbd.tunnel]\nsource4 = \"100::/64\"\n[lbd]", "100::/64 is not IPv4", "write it as `source6`"),
+    (
+        "[lbd]",
+        "[lbd.tunnel]\nsource6 = \"192.0.2.1\"\n[lbd]",
+        "192.0.2.1 is not IPv6",
+        "write it as `source4`",
+    ),
+    (
+        "[lbd]",
+        "[lbd.tunnel]\nsource6 = \"ff02::/64\"\n[lbd]",
+        "ff02::/64 is a multicast address and cannot be a tunnel's source",
+        "outer source",
+    ),
+    (
+        "[lbd]",
+        "[lbd.tunnel]\nsource4 = \"10.0.0.0/7\"\n[lbd]",
+        "10.0.0.0/7 is wider than a /8: too much to send from",
+        "`\"172.16.0.0/16\"`",
+    ),
+    (
+        "slots = 65537",
+        "method = \"ipip\"\nallow_empty = true\n[lbd.tunnel]\nsource4 = \"10.0.0.12\"\n[pools.text.outliers]",
+        "10.0.0.12 lies in 10.0.0.12, from which tunnelled packets come: the host would drop them as its own",
+        "an outer source that no backend has",
+    ),
+    (
+        "[lbd]",
+        "[lbd.limits]\nbackends = 32768\n[lbd]",
+        "32768 is out of range for `limits.backends`",
+        "1 to 32767",
+    ),
+    (
+        "[lbd]",
+        "[lbd.limits]\nbackends = 1\n[lbd]",
+        "2 backends are more than `limits.backends`, 1",
+        "`backends = 2`",
+    ),
+    (
+        "[lbd]",
+        "[lbd.limits]\nslots = 65537\n[lbd]",
+        "the pools need 65568 slots, each rounded up to 32: more than `limits.slots`, 65537",
+        "`slots = 131072` under",
+    ),
+    (
+        "[lbd]",
+        "[lbd.limits]\nservices = 1\n[services.b]\nvips = [\"203.0.113.11\"]\nport = 80\npool = \"text\"\n[lbd]",
+        "2 IPv4 addresses with ports are more than `limits.services`, 1",
+        "`services = 2`",
+    ),
+    (
+        "[lbd]",
+        "[lbd.limits]\npools = 1\n[pools.b]\nallow_empty = true\n[lbd]",
+        "2 pools are more than `limits.pools`, 1",
+        "`pools = 2`",
+    ),
+];
