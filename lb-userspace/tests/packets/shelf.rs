@@ -59,10 +59,10 @@ impl Deref for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let mut shelf = SHELF.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = shelf.iter().filter(|(l, s, _)| (l, s) == (&self.limits, &self.secret)).count();
+        let mut others = SHELF.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = others.iter().filter(|(l, s, _)| (l, s) == (&self.limits, &self.secret)).count();
         if let Some(object) = self.object.take().filter(|_| same < KEPT) {
-            shelf.push((self.limits, self.secret, object));
+            others.push((self.limits, self.secret, object));
         }
     }
 }
