@@ -12,6 +12,8 @@ pub const PROG_LB_FRAGS: &str = "lb_xdp_frags";
 
 /// Passes everything; for the other end of a veth.
 pub const PROG_PASS: &str = "lb_pass";
+/// [`PROG_PASS`] for frames of several buffers (jumbo).
+pub const PROG_PASS_FRAGS: &str = "lb_pass_frags";
 
 /// Sends a check's packets the way of clients' packets (tc, egress).
 pub const PROG_PROBE_OUT: &str = "lb_probe_out";

@@ -156,6 +156,12 @@ pub fn lb_pass(_ctx: XdpContext) -> u32 {
     XDP_PASS
 }
 
+/// The same where frames may lie in several buffers.
+#[xdp(frags)]
+pub fn lb_pass_frags(_ctx: XdpContext) -> u32 {
+    XDP_PASS
+}
+
 /// Sends a check's packets the way of clients' packets; leaves all others alone. Attached to the egress of interfaces (tc).
 #[classifier]
 pub fn lb_probe_out(ctx: TcContext) -> i32 {

@@ -5,7 +5,7 @@
 mod attach;
 pub mod capture;
 pub mod clock;
-mod counters;
+pub mod counters;
 pub mod digest;
 mod driver;
 pub mod engine;

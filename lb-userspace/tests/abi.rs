@@ -444,7 +444,7 @@ fn the_object_has_the_programs_that_are_named_and_no_others() {
     let mut expected = [names::PROG_LB, names::PROG_WHERE, names::PROG_CLOCK, names::PROG_PASS];
     expected.sort_unstable();
     assert_eq!(functions(object, "xdp"), expected);
-    assert_eq!(functions(object, "xdp.frags"), [names::PROG_LB_FRAGS]);
+    assert_eq!(functions(object, "xdp.frags"), [names::PROG_PASS_FRAGS, names::PROG_LB_FRAGS]);
     assert_eq!(functions(object, "classifier"), [names::PROG_PROBE_IN, names::PROG_PROBE_OUT]);
     let executable: Vec<String> = sections(object)
         .into_iter()
@@ -487,6 +487,7 @@ fn linux_keeps_every_name_whole() {
         names::PROG_WHERE,
         names::PROG_CLOCK,
         names::PROG_PASS,
+        names::PROG_PASS_FRAGS,
         names::PROG_PROBE_OUT,
         names::PROG_PROBE_IN,
     ];

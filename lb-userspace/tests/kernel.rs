@@ -39,7 +39,12 @@ fn the_object_is_verified_and_compiled_or_refused_in_a_sentence() {
         }
     };
     say(&format!("loaded in {} ms", begin.elapsed().as_millis()));
-    for name in [names::PROG_LB, names::PROG_WHERE] {
+    let mut programs = vec![names::PROG_LB, names::PROG_WHERE];
+    if features().frags {
+        object.ensure_loaded(names::PROG_LB_FRAGS).expect("the program for frames of several buffers");
+        programs.push(names::PROG_LB_FRAGS);
+    }
+    for name in programs {
         let info = object.with_program(name, |program| Ok(program.info().expect("a loaded program's facts")));
         let info = info.expect("a program of this name");
         assert!(info.size_jitted() > 0, "{name} is interpreted: the kernel's JIT is off");

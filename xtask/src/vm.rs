@@ -26,6 +26,11 @@ mod report;
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
     time::Duration,
 };
 
@@ -52,6 +57,9 @@ pub(crate) struct Options {
     /// Look for newer kernels of the series instead of taking those fetched before
     #[arg(long)]
     update: bool,
+    /// Guests at once, each with a processor's and 1.5 GiB of memory's worth of work. Without it: as many as there are processors
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    jobs: Option<u8>,
     /// Show what the guests print as it comes
     #[arg(long, short)]
     verbose: bool,
@@ -119,7 +127,7 @@ impl Story {
 /// Instructions per packet, of the benchmark's rows that mean something then.
 pub(crate) fn instructions(workspace: &Workspace) -> Result<()> {
     let (kernel, only) = (vec![COUNTED_ON.to_owned()], vec![Story::Instructions]);
-    run(workspace, &Options { kernel, only, update: false, verbose: true })
+    run(workspace, &Options { kernel, only, update: false, jobs: Some(1), verbose: true })
 }
 
 /// The kernel whose instructions are counted: how the compiler in it turns the program into machine code differs from series to series.
@@ -145,16 +153,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         .map(|series| Kernel::get(series, &cache, &apt, options.update))
         .collect::<Result<_>>()?;
     let work = Guests { qemu, artifacts, cache, verbose: options.verbose };
-    let mut report = Report::default();
-    for kernel in &kernels {
-        for story in stories {
-            println!("vm: {} {}", kernel.release, story.name());
-            let row = work.tell(kernel, *story).unwrap_or_else(|error| Row::broken(kernel, *story, &error));
-            println!("{row}");
-            report.add(row);
-        }
-    }
-    report.close()
+    let jobs =
+        options.jobs.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let all: Vec<(&Kernel, Story)> =
+        kernels.iter().flat_map(|kernel| stories.iter().map(move |story| (kernel, *story))).collect();
+    work.tell_all(&all, jobs).close()
 }
 
 /// Kernels and the emulator stay from run to run.
@@ -170,6 +173,28 @@ struct Guests {
 }
 
 impl Guests {
+    /// Guests that have nothing to do with each other, so many at once.
+    fn tell_all(&self, all: &[(&Kernel, Story)], jobs: usize) -> Report {
+        let next = AtomicUsize::new(0);
+        let report = Mutex::new(Report::default());
+        thread::scope(|scope| {
+            for _ in 0..jobs.min(all.len()) {
+                scope.spawn(|| {
+                    loop {
+                        let place = next.fetch_add(1, Ordering::Relaxed);
+                        let Some((kernel, story)) = all.get(place).copied() else { break };
+                        println!("vm: {} {}", kernel.release, story.name());
+                        let row = self.tell(kernel, story);
+                        let row = row.unwrap_or_else(|error| Row::broken(kernel, story, &error));
+                        println!("{row}");
+                        report.lock().unwrap_or_else(PoisonError::into_inner).add(place, row);
+                    }
+                });
+            }
+        });
+        report.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn tell(&self, kernel: &Kernel, story: Story) -> Result<Row> {
         let modules = Modules::of(&kernel.modules)?;
         let mut archive = Archive::new();
@@ -189,7 +214,7 @@ impl Guests {
             bound: story.bound(),
             counted: story == Story::Instructions,
             log: &log,
-            aloud: self.verbose,
+            aloud: self.verbose.then(|| format!("{} {}", kernel.series, story.name())),
         })?;
         Ok(Row::new(kernel, story, &ended, Path::new(&log)))
     }

@@ -26,7 +26,7 @@ struct BatchAttr {
 }
 
 /// The first `wanted` elements of a per-CPU array, each summed over CPUs word by word. `T` is made of `u64`s only.
-pub(super) fn read<T: FromBytes>(
+pub fn read<T: FromBytes>(
     name: &str,
     fd: &impl AsFd,
     wanted: u32,

@@ -261,7 +261,7 @@ impl Object {
     }
 
     /// Has the kernel verify a program that is not always needed.
-    pub(super) fn ensure_loaded(&self, name: &str) -> Result<(), Error> {
+    pub fn ensure_loaded(&self, name: &str) -> Result<(), Error> {
         self.with_program(name, |program| {
             if program.fd().is_ok() {
                 return Ok(());

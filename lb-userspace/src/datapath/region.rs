@@ -4,6 +4,7 @@ use std::{
     num::NonZeroUsize,
     os::fd::AsFd,
     ptr::NonNull,
+    slice,
     sync::atomic::{AtomicU16, AtomicU64},
 };
 
@@ -56,6 +57,12 @@ impl Region {
         assert!(index < self.bytes / 2, "half-word {index} of a region of {} bytes", self.bytes);
         // SAFETY: as in `word`.
         unsafe { self.start.cast::<AtomicU16>().add(index).as_ref() }
+    }
+
+    /// All of it as 64-bit words.
+    pub fn all(&self) -> &[AtomicU64] {
+        // SAFETY: as in `word`; the mapping lives as long as the borrow.
+        unsafe { slice::from_raw_parts(self.start.as_ptr().cast(), self.bytes / 8) }
     }
 
     /// Number of 64-bit words.

@@ -61,6 +61,22 @@ fn body(answer: &str) -> io::Result<String> {
         .ok_or_else(|| io::Error::other(format!("a broken answer: {answer:?}")))
 }
 
+/// Sends `body` and reads the answer, which must be the same.
+pub(crate) fn echo(to: SocketAddr, body: &[u8]) -> io::Result<()> {
+    let mut stream = connect(0, to)?;
+    let head = format!("POST /echo HTTP/1.1\r\nHost: e2e\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    let end = end.ok_or_else(|| io::Error::other("an answer without an end of its head"))? + 4;
+    if &answer[end..] != body {
+        return Err(io::Error::other(format!("{} bytes came back changed or cut", answer.len() - end)));
+    }
+    Ok(())
+}
+
 /// A connection that stays open between requests.
 #[derive(Debug)]
 pub(crate) struct Conversation(TcpStream);

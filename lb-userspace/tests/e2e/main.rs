@@ -15,6 +15,7 @@ mod detach;
 mod drain;
 mod health;
 mod hostile;
+mod jumbo;
 mod lookups;
 mod production;
 mod reload;

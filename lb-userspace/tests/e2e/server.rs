@@ -1,6 +1,7 @@
 //! What runs on a cache host: a small HTTP server that answers with the host's name.
 //!
-//! `/drip` is a download that lasts until the test ends it, so that no test needs to guess how long is long.
+//! `/drip` is a download that lasts until the test ends it, so that no test needs to guess how long is long. What is sent to `/echo` comes
+//! back.
 
 use std::{
     io,
@@ -109,6 +110,18 @@ async fn serve(mut stream: TcpStream, name: &str, mut finish: watch::Receiver<bo
                 let _ = tokio::time::timeout(Duration::from_millis(10), finish.changed()).await;
             }
             stream.write_all(b"end").await?;
+            return stream.shutdown().await;
+        }
+        if head.starts_with("POST /echo ") {
+            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse().ok());
+            let length: usize = length.ok_or(io::ErrorKind::InvalidData)?;
+            while read.len() < length {
+                if stream.read_buf(&mut read).await? == 0 {
+                    return Ok(());
+                }
+            }
+            stream.write_all(format!("HTTP/1.1 200 OK\r\nX-Host: {name}\r\n\r\n").as_bytes()).await?;
+            stream.write_all(&read).await?;
             return stream.shutdown().await;
         }
         let close = head.contains("Connection: close");

@@ -66,6 +66,11 @@ pub(crate) struct Site {
 impl Site {
     /// Makes one with all servers running; `None`, having said why, where that is not possible.
     pub(crate) fn new() -> Option<Self> {
+        Self::with_mtu(1500)
+    }
+
+    /// The same with links that take longer packets.
+    pub(crate) fn with_mtu(mtu: u32) -> Option<Self> {
         if let Some(why) = impossible() {
             eprintln!("skipped: {why}");
             return None;
@@ -73,8 +78,8 @@ impl Site {
         remove_leftovers();
         let switch = Namespace::new();
         switch.ip("link add br0 type bridge forward_delay 0 mcast_snooping 0\nlink set br0 up\n");
-        let client = plug(&switch, "client", 1);
-        let balancer = plug(&switch, "lb", 10);
+        let client = plug(&switch, "client", 1, mtu);
+        let balancer = plug(&switch, "lb", 10, mtu);
         client.ip(&format!("route add {VIP4}/32 via 10.9.0.10\nroute add {VIP6}/128 via fd09::10\n"));
         // A frame that XDP sends on loses the note that its checksum is still to be computed: the sender must compute it.
         client.output("ethtool", &["-K", "e0", "tx", "off"]);
@@ -86,10 +91,10 @@ impl Site {
             balancer.sysctl(&format!("{family}/neigh/e0/retrans_time_ms"), 200);
             balancer.sysctl(&format!("{family}/neigh/e0/interval_probe_time_ms"), 500);
         }
-        let pass = pass(&switch, "lb");
+        let pass = pass(&switch, "lb", mtu);
         let finish = watch::Sender::new(false);
         let hosts =
-            HOSTS.iter().zip(11..).map(|(name, number)| host(&switch, name, number, &finish)).collect();
+            HOSTS.iter().zip(11..).map(|(name, number)| host(&switch, name, number, mtu, &finish)).collect();
         let dir = tempfile::Builder::new().prefix("lbd-e2e-").tempdir().expect("a directory");
         let bpf = bpf_dir(std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let site = Self { client, balancer, hosts, dir, bpf, finish, _pass: pass, _switch: switch };
@@ -260,10 +265,10 @@ fn impossible() -> Option<&'static str> {
 }
 
 /// A namespace whose `e0` is plugged into the switch.
-fn plug(switch: &Namespace, port: &str, number: u8) -> Namespace {
+fn plug(switch: &Namespace, port: &str, number: u8, mtu: u32) -> Namespace {
     let namespace = Namespace::new();
     switch.ip(&format!(
-        "link add {port} type veth peer name e0 address 02:00:00:00:00:{number:02x} netns {}\n\
+        "link add {port} mtu {mtu} type veth peer name e0 mtu {mtu} address 02:00:00:00:00:{number:02x} netns {}\n\
          link set {port} master br0 up\n",
         namespace.path()
     ));
@@ -273,8 +278,8 @@ fn plug(switch: &Namespace, port: &str, number: u8) -> Namespace {
     namespace
 }
 
-fn host(switch: &Namespace, name: &'static str, number: u8, finish: &watch::Sender<bool>) -> Host {
-    let namespace = plug(switch, name, number);
+fn host(switch: &Namespace, name: &'static str, number: u8, mtu: u32, finish: &watch::Sender<bool>) -> Host {
+    let namespace = plug(switch, name, number, mtu);
     // Before the addresses: an answer given once stays in somebody's table.
     namespace.sysctl("ipv4/conf/all/arp_ignore", 1);
     namespace.sysctl("ipv4/conf/all/arp_announce", 2);
@@ -287,10 +292,11 @@ fn host(switch: &Namespace, name: &'static str, number: u8, finish: &watch::Send
 
 /// Attaches the object's program that lets everything pass; it leaves the interface with the returned value. Only this one is loaded:
 /// verifying the others takes the kernel seconds.
-fn pass(switch: &Namespace, port: &str) -> Ebpf {
+fn pass(switch: &Namespace, port: &str, mtu: u32) -> Ebpf {
+    let name = if mtu > 3000 { names::PROG_PASS_FRAGS } else { names::PROG_PASS };
     let mut object = EbpfLoader::new().load(OBJECT).expect("the object loads");
     let program: &mut Xdp =
-        object.program_mut(names::PROG_PASS).expect("the object has it").try_into().expect("it is for XDP");
+        object.program_mut(name).expect("the object has it").try_into().expect("it is for XDP");
     program.load().expect("the kernel accepts it");
     switch.run(|| program.attach(port, XdpMode::Driver)).expect("a veth takes a program");
     object

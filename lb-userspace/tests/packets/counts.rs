@@ -1,10 +1,9 @@
 //! All counters, and what a frame must add to them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, os::fd::OwnedFd};
 
-use aya::maps::{Map, MapData, PerCpuArray};
 use lb_common::{counter::PinEvent, names, reason::Reason};
-use lb_userspace::datapath::object::Object;
+use lb_userspace::datapath::{counters, object::Object};
 
 use crate::model::{Judged, Outcome};
 
@@ -62,45 +61,51 @@ impl Counts {
 
 /// The counters of a loaded object.
 pub(crate) struct Counters {
-    packets: [PerCpuArray<MapData, [u64; 2]>; 2],
-    events: [PerCpuArray<MapData, [u64; 4]>; 2],
-    words: [PerCpuArray<MapData, u64>; 2],
+    /// Of services and of backends.
+    packets: [Table; 2],
+    events: [Table; 2],
+    /// Of reasons and of pins.
+    words: [(Table, u32); 2],
 }
+
+/// A map by its name.
+type Table = (&'static str, OwnedFd);
 
 impl Counters {
     pub(crate) fn of(object: &Object) -> Self {
-        let data = |name| {
-            let fd = object.map_fd(name).unwrap().try_clone_to_owned().unwrap();
-            Map::from_map_data(MapData::from_fd(fd).unwrap()).unwrap()
-        };
+        let table = |name| (name, object.map_fd(name).unwrap().try_clone_to_owned().unwrap());
         Self {
-            packets: [names::SERVICE_COUNTERS, names::BACKEND_COUNTERS].map(|n| data(n).try_into().unwrap()),
-            events: [names::SERVICE_EVENTS, names::BACKEND_EVENTS].map(|n| data(n).try_into().unwrap()),
-            words: [names::REASON_COUNTERS, names::PIN_COUNTERS].map(|n| data(n).try_into().unwrap()),
+            packets: [names::SERVICE_COUNTERS, names::BACKEND_COUNTERS].map(table),
+            events: [names::SERVICE_EVENTS, names::BACKEND_EVENTS].map(table),
+            words: [
+                (table(names::REASON_COUNTERS), Reason::ALL.len() as u32),
+                (table(names::PIN_COUNTERS), PinEvent::ALL.len() as u32),
+            ],
         }
     }
 
     /// All of them now, of indices below `used` (services, backends).
     pub(crate) fn read(&self, used: [u16; 2]) -> Counts {
         let all = |of: usize| -> BTreeMap<u16, Sums> {
-            (0..used[of])
-                .map(|index| {
-                    let mut sum = Sums::default();
-                    for cpu in self.packets[of].get(&u32::from(index), 0).unwrap().iter() {
-                        (sum[0], sum[1]) = (sum[0] + cpu[0], sum[1] + cpu[1]);
-                    }
-                    for cpu in self.events[of].get(&u32::from(index), 0).unwrap().iter() {
-                        (0..4).for_each(|i| sum[2 + i] += cpu[i]);
-                    }
-                    (index, sum)
-                })
+            let packets = sums::<2>(&self.packets[of], used[of].into());
+            let events = sums::<4>(&self.events[of], used[of].into());
+            let all = (0..).zip(packets.into_iter().zip(events));
+            all.map(|(index, ([n, bytes], [syn, fin, rst, again]))| (index, [n, bytes, syn, fin, rst, again]))
                 .filter(|(_, sum)| *sum != Sums::default())
                 .collect()
         };
-        let one = |map: &PerCpuArray<MapData, u64>| {
-            map.iter().map(|cpus| cpus.unwrap().iter().sum()).collect::<Vec<u64>>()
+        let one = |(table, number): &(Table, u32)| -> Vec<u64> {
+            sums::<1>(table, *number).into_iter().map(|[word]| word).collect()
         };
         let [reasons, pins] = &self.words;
         Counts { reasons: one(reasons), pins: one(pins), services: all(0), backends: all(1) }
     }
+}
+
+/// The first elements of a table, each summed over CPUs.
+fn sums<const WORDS: usize>((name, fd): &Table, number: u32) -> Vec<[u64; WORDS]> {
+    let add = |sum: &mut [u64; WORDS], of: &[u64; WORDS]| sum.iter_mut().zip(of).for_each(|(s, n)| *s += n);
+    let found = counters::read(name, fd, number, add).unwrap();
+    assert_eq!(found.len(), number as usize, "{name} is shorter");
+    found
 }

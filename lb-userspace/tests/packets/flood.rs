@@ -109,7 +109,7 @@ fn more_new_flows_in_a_tick_than_probation_holds_stay_with_the_base() {
             let (tick, before) = (world.now(), world.counts());
             for flow in &flows {
                 let src = (flow.src.ip(), flow.src.port() ^ (round << 15)).into();
-                world.run(names::PROG_LB, &frame(Flow { src, ..*flow }, Kind::Syn), 0);
+                world.run(names::PROG_LB, &frame(Flow { src, ..*flow }, Kind::Syn));
             }
             let of = |event| world.counts().pin(event) - before.pin(event);
             let found = (of(PinEvent::Pinned), of(PinEvent::Frozen));
@@ -190,7 +190,7 @@ fn a_flood_of_tracked_flows_is_bounded_and_counted() {
     let Some(world) = World::new(1024, all) else { return };
     world.unmodelled();
     for port in 1024..9000 {
-        world.run(names::PROG_LB, &frame(flow("203.0.113.1:80", port), Kind::Syn), 0);
+        world.run(names::PROG_LB, &frame(flow("203.0.113.1:80", port), Kind::Syn));
     }
     let room = world.tables.memory().len64(U64Map::FlowsNew);
     let counts = world.counts();

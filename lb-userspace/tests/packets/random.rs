@@ -108,7 +108,7 @@ fn random_frames_get_what_the_model_says() {
             }
             let asked = (n % ASKED == 0).then(|| world.ask_program(&bytes));
             let judged = world.judge(&bytes, tick);
-            let (got, out) = world.run(names::PROG_LB, &bytes, 0);
+            let (got, out) = world.run(names::PROG_LB, &bytes);
             let about = || {
                 let told = world.ask_program(&bytes);
                 format!(

@@ -94,8 +94,8 @@ fn above_the_ceiling_new_connections_are_dropped_and_old_ones_go_on() {
         .find_map(|_| {
             let (tick, before) = (world.now(), world.counts());
             frames(Kind::Syn).for_each(|f| drop(world.ask(&f)));
-            frames(Kind::Syn).for_each(|f| drop(world.run(names::PROG_LB, &f, 0)));
-            frames(Kind::Ack).for_each(|f| drop(world.run(names::PROG_LB, &f, 0)));
+            frames(Kind::Syn).for_each(|f| drop(world.run(names::PROG_LB, &f)));
+            frames(Kind::Ack).for_each(|f| drop(world.run(names::PROG_LB, &f)));
             let dropped = world.counts().reason(Reason::Ceiling) - before.reason(Reason::Ceiling);
             (world.now() == tick).then_some(dropped)
         })

@@ -179,7 +179,7 @@ fn messages_are_limited_and_asking_uses_up_none() {
             }
             assert!(told == 0 || world.now() != tick || before != world.counts(), "asking used something up");
             for bytes in frames.iter().cycle().take(40) {
-                world.run(lb_common::names::PROG_LB, bytes, 0);
+                world.run(lb_common::names::PROG_LB, bytes);
             }
             let after = world.counts();
             let of = |why| after.reason(why) - before.reason(why);

@@ -152,18 +152,29 @@ fn a_packet_that_is_longer_than_its_frame_or_shorter_than_its_header_is_not_wrap
     }
 }
 
+/// Metadata in front of a frame, in bytes, that every kernel takes; newer ones take up to 252.
+const OLD_METADATA: usize = 32;
+
 #[test]
 fn a_driver_that_left_no_room_is_a_reason_and_nothing_is_counted_as_forwarded() {
     let Some(world) = World::new(1024, desired("192.0.2.1/32", "2001:db8:5::1/128")) else { return };
+    let frame_of = |pool: usize| frame(flow(&destinations(pool, 80)[0], 1), Kind::Syn);
+    if world.run_with(names::PROG_LB, &frame_of(1), OLD_METADATA + 4).is_err() {
+        world.run_with(names::PROG_LB, &frame_of(1), OLD_METADATA).unwrap();
+        eprintln!(
+            "SKIPPED: this kernel takes no more than {OLD_METADATA} bytes of metadata, and leaves too much room"
+        );
+        return;
+    }
     for (i, (_, _, overhead)) in POOLS.into_iter().enumerate() {
         let need = overhead + if i % 2 == 1 { 4 } else { 0 };
-        let bytes = frame(flow(&destinations(i + 1, 80)[0], 1), Kind::Syn);
+        let bytes = frame_of(i + 1);
         // A frame has 256 bytes of headroom here, of which the kernel wants 40, and metadata takes more.
         let room = |metadata: usize| 256 - 40 - metadata;
         let enough = (256 - 40 - need) & !3;
         for metadata in [enough - 4, enough, enough + 4] {
             let before = world.counts();
-            let (action, _) = world.run(names::PROG_LB, &bytes, metadata);
+            let (action, _) = world.run_with(names::PROG_LB, &bytes, metadata).unwrap();
             let after = world.counts();
             let dropped = after.reason(Reason::NoHeadroom) - before.reason(Reason::NoHeadroom);
             if room(metadata) >= need {

@@ -19,7 +19,7 @@ use lb_userspace::{
         Desired, Error,
         mapped::Mapped,
         region::Region,
-        tables::{Applied, Memory as _, Settings, Swept, Tables, U16Map, U64Map},
+        tables::{Applied, Memory as _, Settings, Swept, Tables, U64Map},
     },
     model::Limits,
 };
@@ -66,6 +66,8 @@ pub(crate) struct World {
     report: Region,
     fragments: Region,
     rates: [Region; 2],
+    /// Everything the program may write but counters and reports.
+    written: Vec<Region>,
     clock: Region,
     counters: Counters,
     /// The counters after the last watched packet, unless something unwatched happened since.
@@ -106,6 +108,7 @@ impl World {
             report: object.region(names::EXPLAIN).unwrap(),
             fragments: object.region(names::FRAGMENTS).unwrap(),
             rates: [names::RATES, names::CEILINGS].map(|name| object.region(name).unwrap()),
+            written: WRITTEN.map(|name| object.region(name).unwrap()).into(),
             clock: object.region(names::CLOCK).unwrap(),
             counters: Counters::of(&object),
             object,
@@ -272,20 +275,27 @@ impl World {
     }
 
     /// Everything the program may write.
-    fn written(&self) -> (Vec<u16>, Vec<u64>) {
-        let memory = self.tables.memory();
-        let stamps = (0..memory.len16(U16Map::Stamps)).map(|i| memory.load16(U16Map::Stamps, i));
-        let mut words: Vec<u64> = REMEMBERED
-            .into_iter()
-            .chain([U64Map::Cursors])
-            .flat_map(|map| (0..memory.len64(map)).map(move |i| memory.load64(map, i)))
-            .collect();
-        words.extend((0..self.fragments.words()).map(|i| self.fragments.word(i).load(ORDER)));
-        (stamps.collect(), words)
+    fn written(&self) -> Vec<u64> {
+        let words = self.written.iter().map(Region::all);
+        let mut all = Vec::with_capacity(words.clone().map(<[_]>::len).sum());
+        for words in words {
+            all.extend(words.iter().map(|word| word.load(ORDER)));
+        }
+        all
     }
 
-    /// Runs a program on a frame with so many bytes of metadata in front of it, which take from the room there is.
-    pub(crate) fn run(&self, program: &str, frame: &[u8], metadata: usize) -> (u32, Vec<u8>) {
+    /// Runs a program on a frame.
+    pub(crate) fn run(&self, program: &str, frame: &[u8]) -> (u32, Vec<u8>) {
+        self.run_with(program, frame, 0).unwrap()
+    }
+
+    /// The same with so many bytes of metadata in front of the frame, which take from the room there is.
+    pub(crate) fn run_with(
+        &self,
+        program: &str,
+        frame: &[u8],
+        metadata: usize,
+    ) -> Result<(u32, Vec<u8>), Error> {
         let data = [&vec![0; metadata], frame].concat();
         let mut out = vec![0; data.len() + 256];
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
@@ -293,26 +303,23 @@ impl World {
             .iter()
             .flat_map(|word| word.to_ne_bytes())
             .collect();
-        let result = self
-            .object
-            .with_program(program, |program| {
-                program
-                    .test_run(TestRunOptions {
-                        data_in: Some(&data),
-                        data_out: Some(&mut out),
-                        ctx_in: (metadata > 0).then_some(&context),
-                        ..TestRunOptions::default()
-                    })
-                    .map_err(|e| Error::Kernel(e.to_string()))
-            })
-            .unwrap();
+        let result = self.object.with_program(program, |program| {
+            program
+                .test_run(TestRunOptions {
+                    data_in: Some(&data),
+                    data_out: Some(&mut out),
+                    ctx_in: (metadata > 0).then_some(&context),
+                    ..TestRunOptions::default()
+                })
+                .map_err(|e| Error::Kernel(e.to_string()))
+        })?;
         out.truncate(result.data_size_out as usize);
-        (result.return_value, out.split_off(metadata.min(out.len())))
+        Ok((result.return_value, out.split_off(metadata.min(out.len()))))
     }
 
     /// What the dry run says, after making sure that it agrees with itself.
     pub(crate) fn ask_program(&self, bytes: &[u8]) -> (Outcome, Explain) {
-        let (got, out) = self.run(names::PROG_WHERE, bytes, 0);
+        let (got, out) = self.run(names::PROG_WHERE, bytes);
         let words: [u64; size_of::<Explain>() / 8] = std::array::from_fn(|i| self.report.word(i).load(ORDER));
         let told = Explain::read_from_bytes(words.as_bytes()).unwrap();
         let outcome = if told.flags & explain::FORWARDED == 0 {
@@ -358,7 +365,7 @@ impl World {
 
     /// Sends the frame through the live program: the same action, the same bytes as the dry run's.
     pub(crate) fn send(&self, bytes: &[u8], asked: &Outcome) {
-        let (got, out) = self.run(names::PROG_LB, bytes, 0);
+        let (got, out) = self.run(names::PROG_LB, bytes);
         assert_eq!(got, action(asked), "live program and dry run differ: {asked:?}");
         match asked {
             Outcome::Sent { frame, .. } | Outcome::Answered { frame, .. } => {
@@ -411,6 +418,18 @@ pub(crate) type Mark = (u16, u16, bool);
 const OVER: u16 = 250;
 
 const ORDER: std::sync::atomic::Ordering = std::sync::atomic::Ordering::SeqCst;
+
+/// Tables that the program writes.
+const WRITTEN: [&str; 8] = [
+    names::STAMPS,
+    names::PROBATION,
+    names::PROTECTED,
+    names::FLOWS_NEW,
+    names::FLOWS,
+    names::SOURCES,
+    names::CURSORS,
+    names::FRAGMENTS,
+];
 
 /// Sizes for a handful of pools.
 pub(crate) fn small() -> Limits {

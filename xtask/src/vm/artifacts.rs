@@ -44,16 +44,7 @@ impl Artifacts {
         tests.extend(stories.iter().filter_map(|story| story.test()));
         let mut command = workspace.cargo();
         // Optimised: emulated, the tests' own code would take longer than the verifier.
-        command.args([
-            "test",
-            "--profile",
-            "bench",
-            "--locked",
-            "--no-run",
-            "--package",
-            "lb-userspace",
-            "--bins",
-        ]);
+        command.args(["test", "--profile", "bench", "--locked", "--no-run", "--package", "lb-userspace"]);
         for test in &tests {
             command.args(["--test", test]);
         }
@@ -103,8 +94,8 @@ impl Artifacts {
     }
 }
 
-/// Test or program of that name from one of cargo's messages. `cargo test --bins` makes each program twice: once with its own tests
-/// in it, and once as itself where an integration test wants it.
+/// Test or program of that name from one of cargo's messages. Programs are built because integration tests want them; one that is built
+/// with its own tests in it is none.
 fn executable(line: &str) -> Option<(String, PathBuf)> {
     let message: Value = serde_json::from_str(line).ok()?;
     let kind = message["target"]["kind"][0].as_str()?;

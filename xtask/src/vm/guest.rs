@@ -5,6 +5,7 @@ mod daemon;
 mod http;
 mod instructions;
 mod net;
+mod qinq;
 mod tunnels;
 mod vlan;
 

@@ -1,6 +1,7 @@
 //! What the guests said, as a table.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
     time::Duration,
@@ -126,22 +127,22 @@ impl fmt::Display for Row {
     }
 }
 
-/// All rows.
+/// All rows by their place in it, which is not the order in which guests end.
 #[derive(Debug, Default)]
-pub(super) struct Report(Vec<Row>);
+pub(super) struct Report(BTreeMap<usize, Row>);
 
 impl Report {
-    pub(super) fn add(&mut self, row: Row) {
-        self.0.push(row);
+    pub(super) fn add(&mut self, place: usize, row: Row) {
+        self.0.insert(place, row);
     }
 
     /// Prints the table; an error if anything in it is.
     pub(super) fn close(&self) -> Result<()> {
         println!("\n{:<28} {:<8} {:>7}  result", "kernel", "story", "seconds");
-        for row in &self.0 {
+        for row in self.0.values() {
             println!("{row}");
         }
-        let bad = self.0.iter().filter(|row| !row.verdict.is_good());
+        let bad = self.0.values().filter(|row| !row.verdict.is_good());
         let bad: Vec<String> = bad.map(|row| format!("{} {}", row.release, row.story.name())).collect();
         if !bad.is_empty() {
             bail!("failed: {}", bad.join(", "));

@@ -36,12 +36,23 @@ pub(super) type Backend<'a> = (&'a str, String);
 impl Daemon {
     /// Starts it with these interfaces and backends, and waits until all of them serve. Tables and attachments are new ones.
     pub(super) fn start(interfaces: &[&str], backends: &[Backend<'_>]) -> Result<Self> {
+        Self::start_with(interfaces, backends, &[])
+    }
+
+    /// The same with further backends that it must refuse to use, each for a reason that contains these words.
+    pub(super) fn start_with(
+        interfaces: &[&str],
+        serving: &[Backend<'_>],
+        refused: &[(&str, String, &str)],
+    ) -> Result<Self> {
+        let mut backends = serving.to_vec();
+        backends.extend(refused.iter().map(|(name, table, _)| (*name, table.clone())));
         let none: Option<&str> = None;
         fs::create_dir_all(DIR)?;
         fs::create_dir_all(BPF)?;
         nix::mount::mount(Some("bpf"), BPF, Some("bpf"), MsFlags::empty(), none).context(BPF)?;
         let config = Path::new(DIR).join("lbd.toml");
-        fs::write(&config, configuration(interfaces, backends)).context("lbd.toml")?;
+        fs::write(&config, configuration(interfaces, &backends)).context("lbd.toml")?;
         let log = fs::File::create(Path::new(DIR).join("lbd.log"))?;
         let child = Command::new("ip")
             .args(["netns", "exec", BALANCER])
@@ -54,26 +65,48 @@ impl Daemon {
             .spawn()
             .context("starting lbd")?;
         let mut daemon = Self(child);
-        daemon.until_serving(backends.len())?;
+        let refused: Vec<(&str, &str)> = refused.iter().map(|(name, _, why)| (*name, *why)).collect();
+        daemon.until_settled(serving.len(), &refused)?;
         Ok(daemon)
     }
 
-    fn until_serving(&mut self, number: usize) -> Result<()> {
+    /// Waits until so many serve and the others do not, for the reasons given.
+    fn until_settled(&mut self, serving: usize, refused: &[(&str, &str)]) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
+        let settled = |states: &Vec<String>| {
+            let serve = states.iter().filter(|state| state.starts_with("serving")).count();
+            let not = |(name, why): &(&str, &str)| {
+                let mut of = states.iter().filter(|state| !state.starts_with("serving"));
+                of.any(|state| state.contains(&format!(": {name} ")) && state.contains(why))
+            };
+            states.len() == serving + refused.len() && serve == serving && refused.iter().all(not)
+        };
         loop {
             let states = states();
-            if states.as_ref().is_ok_and(|s| s.len() == number && s.iter().all(|s| s.starts_with("serving")))
-            {
+            if states.as_ref().is_ok_and(settled) {
                 return Ok(());
             }
             if let Some(status) = self.0.try_wait()? {
                 bail!("lbd has ended: {status}");
             }
             if Instant::now() > deadline {
-                bail!("not all backends serve within {} s: {states:?}\n{}", PATIENCE.as_secs(), last_words());
+                bail!(
+                    "after {} s the backends are not as they should be: {states:?}\n{}",
+                    PATIENCE.as_secs(),
+                    last_words()
+                );
             }
             sleep(LOOK);
         }
+    }
+
+    /// Packets that were not forwarded for this reason.
+    #[expect(clippy::unused_self, reason = "only a running one can be asked")]
+    pub(super) fn dropped(&self, reason: &str) -> Result<u64> {
+        let drops: Value = serde_json::from_str(&ctl(&["drops", "-o", "json"])?)?;
+        let reasons = drops["reasons"].as_array().context("lbctl drops shows no reasons")?;
+        let of = reasons.iter().find(|of| of["reason"] == reason);
+        of.and_then(|of| of["packets"].as_u64()).with_context(|| format!("lbctl drops knows no {reason}"))
     }
 
     /// Kills it and takes its tables and attachments away.

@@ -84,7 +84,8 @@ pub(super) fn cable(namespace: &str, interface: &str, port: &str, number: u8) ->
 
 /// Lets an interface write checksums and tags into its frames itself, as what follows it cannot.
 pub(super) fn plain(namespace: &str, interface: &str) -> Result<()> {
-    inside(namespace, &["ethtool", "-K", interface, "tx", "off", "txvlan", "off"]).map(drop)
+    let off = ["tx", "off", "txvlan", "off", "tx-vlan-stag-hw-insert", "off"];
+    inside(namespace, &[&["ethtool", "-K", interface][..], &off].concat()).map(drop)
 }
 
 /// Puts a port on the bridge.

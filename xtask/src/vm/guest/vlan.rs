@@ -16,6 +16,7 @@ use super::{
     daemon::Daemon,
     http,
     net::{self, BALANCER, CLIENT, SWITCH},
+    qinq,
 };
 
 /// Requests to each VIP and from each VLAN.
@@ -62,5 +63,9 @@ pub(super) fn tell() -> Result<()> {
         let answers = http::ask(REQUESTS, &["b1", "b2"]).with_context(|| format!("from network {net}"))?;
         println!("{NOTE}{how}: {answers:?}");
     }
-    daemon.end()
+    daemon.end()?;
+    for name in [CLIENT, BALANCER, "b1", "b2", SWITCH] {
+        net::remove(name)?;
+    }
+    qinq::tell().context("with two tags")
 }
