@@ -45,7 +45,7 @@ labelled! {
         Evicted "evicted";
         /// More new flows than the probation tier holds: a first packet stayed with the slot's base, unpinned.
         Frozen "frozen";
-        /// The protected tier's bucket was full of living flows: a flow stayed on probation.
+        /// A bucket of flows that had answered was full of living ones: another flow stayed on probation.
         Crowded "crowded";
         /// A tracked flow was seen for the first time.
         Tracked "tracked";

@@ -7,8 +7,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Words in a bucket.
 pub const WAYS: usize = 8;
-/// A pin that saw FIN or RST lives this many ticks more.
-pub const CLOSING_TICKS: u16 = 10;
+/// A pin that saw FIN or RST lives this many ticks more, as LVS keeps `FIN_WAIT`: a client may have closed its half of the connection and
+/// wait for the answer. Its word is the first to be used for another flow all the same.
+pub const CLOSING_TICKS: u16 = 120;
 /// A SYN for a flow that was silent for longer is no retransmission (Linux gives up after 127 s) but a new connection from a port used
 /// before.
 pub const SYN_TICKS: u16 = 128;

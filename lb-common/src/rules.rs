@@ -73,6 +73,13 @@ pub const fn access6(service: u16, addr: [u64; 2]) -> [u32; 5] {
     [service as u32, a as u32, (a >> 32) as u32, b as u32, (b >> 32) as u32]
 }
 
+/// What tells the sources of services apart, besides their addresses. The pool is part of it: a service that gets another pool, or a new one
+/// that gets the index of one before it, begins with sources that stick to nobody.
+#[inline(always)]
+pub const fn source(service: u16, pool: u16) -> u64 {
+    service as u64 | (pool as u64) << 16 | 3 << 32
+}
+
 /// Key of a QUIC server number in a pool.
 #[inline(always)]
 pub const fn server_id(pool: u16, id: u16) -> u32 {

@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoBytes, FromBytes, Immutable, KnownLayout)]
 pub struct Settings {
-    /// ICMP messages the program may make in a tick: echo replies, packet too big.
+    /// ICMP messages of each kind the program may make in a tick: echo replies, packet too big.
     pub icmp_per_tick: u64,
     /// Not 0: the protected tier is nearly full, so nothing new is pinned.
     pub frozen: u64,
@@ -39,7 +39,9 @@ abi!(Rate, size = 8, align = 8);
 
 /// [`Rate`] of new pins.
 pub const RATE_PINS: u32 = 0;
-/// [`Rate`] of ICMP messages made.
-pub const RATE_ICMP: u32 = 1;
+/// [`Rate`] of messages that a packet is too big.
+pub const RATE_TOO_BIG: u32 = 1;
+/// [`Rate`] of echo replies: who asks for many of those must not keep others from learning their path's MTU.
+pub const RATE_ECHO: u32 = 2;
 /// Rates that are not a service's.
 pub const RATES: u32 = 8;

@@ -1,4 +1,4 @@
-//! Frames the program makes itself, out of the one that asks for them: echo replies, "packet too big". All of them count against one limit.
+//! Frames the program makes itself, out of the one that asks for them: echo replies, "packet too big". Each kind has its limit.
 
 use aya_ebpf::{
     bindings::xdp_md,
@@ -15,7 +15,7 @@ use lb_common::{
         ipv6::Ipv6,
     },
     reason::Reason,
-    settings::RATE_ICMP,
+    settings::RATE_TOO_BIG,
 };
 
 use crate::{
@@ -30,10 +30,10 @@ const TTL: u8 = 64;
 /// Smallest MTU of IPv6 (RFC 8200, section 5): no message says less.
 const MIN_MTU6: u16 = 1280;
 
-/// Whether one more message may be made in this tick. Asking does not use up what there is.
+/// Whether one more message of a kind ([`RATE_TOO_BIG`], `RATE_ECHO`) may be made in this tick. Asking does not use up what there is.
 #[inline(always)]
-pub fn may<S: Sink>() -> Result<(), Reason> {
-    let (Some(settings), Some(rate)) = (SETTINGS.get(0), RATES.get_ptr_mut(RATE_ICMP)) else {
+pub fn may<S: Sink>(kind: u32) -> Result<(), Reason> {
+    let (Some(settings), Some(rate)) = (SETTINGS.get(0), RATES.get_ptr_mut(kind)) else {
         return Err(Reason::BadTable);
     };
     let (now, limit) = (track::now(), settings.icmp_per_tick);
@@ -44,7 +44,7 @@ pub fn may<S: Sink>() -> Result<(), Reason> {
 /// Turns the frame into the message that its packet is longer than `mtu`; the reason says what became of that.
 #[inline(always)]
 pub fn too_big<S: Sink>(ctx: &XdpContext, inner: Inner, mtu: u16) -> Reason {
-    if let Err(why) = may::<S>() {
+    if let Err(why) = may::<S>(RATE_TOO_BIG) {
         return why;
     }
     if tell(ctx.ctx, inner.packed(), u32::from(mtu)) == 0 { Reason::TooBig } else { Reason::NoHeadroom }

@@ -19,7 +19,7 @@ pub struct Life {
 pub enum Put {
     /// There was room.
     Placed,
-    /// A living pin had to go.
+    /// A living pin had to go, not one of a flow that had ended.
     Evicted,
     /// All words are living pins that may not go; nothing was written.
     Refused,
@@ -67,7 +67,7 @@ pub fn insert<const EVICT: bool>(bucket: *mut PinBucket, new: Pin, life: Life) -
     }
     let Some(victim) = forgotten(victim) else { return Put::Refused };
     store(at(bucket, victim), new);
-    if oldest < FREE { Put::Evicted } else { Put::Placed }
+    if oldest < FREE - 1 { Put::Evicted } else { Put::Placed }
 }
 
 /// The same number, of which the verifier only knows that it is a way: it would go on with each of the eight on its own.

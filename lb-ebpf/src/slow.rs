@@ -18,6 +18,7 @@ use lb_common::{
     },
     pin::{self, Pin},
     reason::Reason,
+    settings::RATE_ECHO,
 };
 
 use crate::{
@@ -351,7 +352,7 @@ fn deliver<S: Sink>(
 fn icmp4<S: Sink>(mut frame: Frame<'_>, sink: &mut S, ip: &mut Ipv4) -> Result<u32, Reason> {
     let message = frame.cursor.take::<Icmp>()?;
     if message.kind == icmp::ECHO4 {
-        answer::may::<S>()?;
+        answer::may::<S>(RATE_ECHO)?;
         message.kind = icmp::REPLY4;
         // RFC 1624: the first word falls by 0x0800, so the checksum rises by it.
         message.csum = csum::raised(message.csum, 0x0800);
@@ -381,7 +382,7 @@ fn icmp4<S: Sink>(mut frame: Frame<'_>, sink: &mut S, ip: &mut Ipv4) -> Result<u
 fn icmp6<S: Sink>(mut frame: Frame<'_>, sink: &mut S, ip: &mut Ipv6) -> Result<u32, Reason> {
     let message = frame.cursor.take::<Icmp>()?;
     if message.kind == icmp::ECHO6 {
-        answer::may::<S>()?;
+        answer::may::<S>(RATE_ECHO)?;
         message.kind = icmp::REPLY6;
         // The addresses change places, which a sum does not notice; the first word rises by 0x0100.
         message.csum = csum::raised(message.csum, 0xfeff);

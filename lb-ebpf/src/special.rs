@@ -13,7 +13,7 @@ use lb_common::{
         UDP,
         l4::{ACK, FIN, RST, SYN},
     },
-    pin::{self, Pin},
+    pin::{self, Pin, PinBucket},
     reason::Reason,
     rules::{self, Rules},
     service::{SPECIAL, ServiceRef, UDP_QUIC},
@@ -140,7 +140,7 @@ fn decide<S: Sink>(sink: &mut S, hash: u64, service: u64) -> Result<Option<u16>,
         sink.note(|e| e.flags |= BY_FLOW);
         facts.remember = 0;
         if rules.flags & rules::STICKY != 0 && S::LIVE {
-            stick::<false>(rules, service.service, facts, backend, now);
+            stick::<false>(rules, service, facts, backend, now);
         }
         return Ok(Some(backend));
     }
@@ -180,7 +180,7 @@ pub extern "C" fn remember_live(hash: u64, service: u64, backend: u32) -> u32 {
     if what & STICK != 0
         && let Some(rules) = rules
     {
-        stick::<true>(rules, service.service, facts, backend, now);
+        stick::<true>(rules, service, facts, backend, now);
     }
     0
 }
@@ -212,7 +212,7 @@ fn chosen<S: Sink>(
         return Ok(None);
     }
     if rules.flags & rules::STICKY != 0
-        && let Some(backend) = stuck(rules, service.service, facts, now)
+        && let Some(backend) = stuck(rules, service, facts, now)
     {
         sink.note(|e| e.flags |= BY_SOURCE);
         if S::LIVE {
@@ -336,10 +336,7 @@ fn follow<S: Sink>(hash: u64, facts: &Facts, life: Life) -> Option<u16> {
             count::retransmit(pin.backend());
             store(word, pin.touched(life.now, closes));
         } else {
-            if insert::<true>(known, pin.touched(life.now, closes), life) == Put::Evicted {
-                count::pin(PinEvent::TrackedEvicted);
-            }
-            store(word, Pin::default());
+            promote(known, word, pin.touched(life.now, closes), life);
         }
     }
     Some(pin.backend())
@@ -380,30 +377,43 @@ fn remember(hash: u64, backend: u16, new: bool, closes: bool, life: Life) {
         }
         return;
     }
-    if let Some((word, _)) = before {
-        store(word, Pin::default());
-    } else {
-        count::pin(PinEvent::Tracked);
-    }
     let pin = Pin::new(tag, life.now, backend).touched(life.now, closes);
-    if insert::<true>(known, pin, life) == Put::Evicted {
+    if let Some((word, _)) = before {
+        promote(known, word, pin, life);
+        return;
+    }
+    // Its first packet was not seen, or there was none: it has to be seen once more before it counts as established.
+    if insert::<true>(fresh, pin, life) == Put::Evicted {
         count::pin(PinEvent::TrackedEvicted);
+    }
+    count::pin(PinEvent::Tracked);
+}
+
+/// Moves a flow that went on to the tier where no first packet can push it out. There it takes nobody's place either: where all words are
+/// those of established flows, it stays where it was.
+#[inline(always)]
+fn promote(known: *mut PinBucket, word: *mut u64, pin: Pin, life: Life) {
+    if insert::<false>(known, pin, life) == Put::Refused {
+        store(word, pin);
+        count::pin(PinEvent::Crowded);
+    } else {
+        store(word, Pin::default());
     }
 }
 
 #[inline(always)]
-fn source(rules: &Rules, service: u16, facts: &Facts) -> u64 {
+fn source(rules: &Rules, service: ServiceRef, facts: &Facts) -> u64 {
     let (a, b) = if facts.six != 0 {
         (facts.src[0] & rules.mask6[0], facts.src[1] & rules.mask6[1])
     } else {
         (facts.src[0] & u64::from(rules.mask4), 0)
     };
-    knobs::key().other(a, b, u64::from(service) | 3 << 32)
+    knobs::key().other(a, b, rules::source(service.service, service.pool))
 }
 
 /// Where the source's last connection went.
 #[inline(always)]
-fn stuck(rules: &Rules, service: u16, facts: &Facts, now: u16) -> Option<u16> {
+fn stuck(rules: &Rules, service: ServiceRef, facts: &Facts, now: u16) -> Option<u16> {
     let hash = source(rules, service, facts);
     let bucket = SOURCES.get_ptr_mut(pin::bucket(hash) & knobs::sources_mask())?;
     let (_, pin) = find(bucket, pin::tag(hash), Life { now, idle: rules.sticky })?;
@@ -413,7 +423,7 @@ fn stuck(rules: &Rules, service: u16, facts: &Facts, now: u16) -> Option<u16> {
 /// Notes where a source's connections go; its time begins anew. With `NEWEST`, the source follows this connection from now on; an older
 /// one's packets only keep alive what they agree with.
 #[inline(always)]
-fn stick<const NEWEST: bool>(rules: &Rules, service: u16, facts: &Facts, backend: u16, now: u16) {
+fn stick<const NEWEST: bool>(rules: &Rules, service: ServiceRef, facts: &Facts, backend: u16, now: u16) {
     let hash = source(rules, service, facts);
     let Some(bucket) = SOURCES.get_ptr_mut(pin::bucket(hash) & knobs::sources_mask()) else { return };
     let (tag, life) = (pin::tag(hash), Life { now, idle: rules.sticky });

@@ -61,8 +61,8 @@ table! {
         bpf_dir: String = "\"/sys/fs/bpf/lbd\"",
         /// Export the metrics under PyBal's names (`pybal_*`) too.
         pybal_metrics: bool = "false",
-        /// ICMP answers that the program may make in a VIP's name, per second: echo replies, and "packet too big" for what does not
-        /// fit into a tunnel. 0: none. At most 1000000.
+        /// ICMP messages that the program may make in a VIP's name, per second: so many echo replies, and as many "packet too big" for what
+        /// does not fit into a tunnel. 0: none. At most 1000000.
         icmp_rate: u64 = "1000",
         /// Outer addresses of tunnels.
         tunnel: Tunnel = "(the defaults of its keys)",

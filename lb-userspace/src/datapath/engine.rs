@@ -47,6 +47,13 @@ pub struct Options {
     pub dir: PathBuf,
 }
 
+impl Options {
+    /// Longest packet that may come in by any interface now.
+    fn ingress_mtu(&self) -> u32 {
+        self.interfaces.iter().filter_map(|name| driver::mtu(name)).max().unwrap_or(0)
+    }
+}
+
 /// A data plane with its tables open and nothing attached yet.
 #[derive(Debug)]
 pub struct Engine {
@@ -85,8 +92,7 @@ impl Engine {
         let lock = lock(&options.dir)?;
         let object = Object::load(&options.limits, HashKey::from_secret(&options.secret), Some(&tables_dir))?;
         let now = object.now()?;
-        let ingress_mtu = options.interfaces.iter().filter_map(|i| driver::mtu(i)).max().unwrap_or(0);
-        let settings = Settings { ingress_mtu, ..object.settings(&options.secret) };
+        let settings = Settings { ingress_mtu: options.ingress_mtu(), ..object.settings(&options.secret) };
         let (tables, adopted) = Tables::adopt(Mapped::new(&object)?, &object.limits(), settings, now)
             .map_err(|e| kernel(format!("adopting the tables below {}", tables_dir.display()), e))?;
         if adopted.repaired > 0 {
@@ -149,6 +155,7 @@ impl Engine {
     /// whole.
     pub fn apply(&mut self, desired: &Desired) -> Result<(), Error> {
         let now = self.object.now()?;
+        self.tables.set_ingress_mtu(self.options.ingress_mtu());
         let began = Instant::now();
         let applied = self.tables.apply(desired, now);
         self.reset_counters(&applied)?;
@@ -228,7 +235,8 @@ impl Engine {
                         self.take(&mut desired)
                     }
                     _ = tick.tick() => {
-                        // What rested may have become free, and what failed may work now.
+                        // What rested may have become free, and what failed may work now; an interface may take longer packets than before.
+                        again |= self.tables.ingress_mtu() != self.options.ingress_mtu();
                         let retried = if again { self.take(&mut desired) } else { Ok(()) };
                         retried.and_then(|()| self.sweep())
                     }

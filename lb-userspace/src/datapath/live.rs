@@ -305,7 +305,7 @@ impl Inspect for Live {
             return Ok(FlowReport { route, known: Vec::new() });
         }
         let source = match probe {
-            Probe::Shape(shape) => self.remembered.source(&self.key, found.service, shape),
+            Probe::Shape(shape) => self.remembered.source(&self.key, found.service, found.pool, shape),
             Probe::Frame(_) => None,
         };
         let now = self.object.now()?;

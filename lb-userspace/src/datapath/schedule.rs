@@ -3,6 +3,8 @@
 //! The kernel program takes the next element of a sequence for each new connection; here the sequence is computed. `rr` and `wrr` depend on weights only. The
 //! least-connection ones take the connections of the moment and add one for each turn, as if none ended; they are computed anew each second.
 
+use std::{cmp::Ordering, collections::BinaryHeap};
+
 use crate::model::Scheduler;
 
 /// Longest sequence.
@@ -69,22 +71,43 @@ fn smooth(able: &[Candidate]) -> Vec<u16> {
         .collect()
 }
 
+/// A backend's load, a fraction. The least one is the greatest, as a heap wants it; of equals the first.
+#[derive(PartialEq, Eq)]
+struct Load {
+    above: u128,
+    below: u128,
+    /// Among the candidates.
+    place: usize,
+}
+
+impl Ord for Load {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_load = (other.above * self.below).cmp(&(self.above * other.below));
+        by_load.then(other.place.cmp(&self.place))
+    }
+}
+
+impl PartialOrd for Load {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 /// Each turn goes to the one with the least load, a fraction given by `load(active, inactive, weight)`; of equals to the first.
 fn least(able: &[Candidate], load: impl Fn(u128, u128, u128) -> (u128, u128)) -> Vec<u16> {
     let mut active: Vec<u64> = able.iter().map(|c| c.active).collect();
+    let of = |place: usize, active: u64| {
+        let (above, below) = load(active.into(), able[place].inactive.into(), able[place].weight.into());
+        Load { above, below, place }
+    };
+    let mut heap: BinaryHeap<Load> = active.iter().enumerate().map(|(place, n)| of(place, *n)).collect();
     (0..MAX_TURNS)
-        .map(|_| {
-            let of = |i: usize| {
-                let c = &able[i];
-                load(active[i].into(), c.inactive.into(), c.weight.into())
-            };
-            let best = (1..able.len()).fold(0, |best, i| {
-                let ((a, x), (b, y)) = (of(i), of(best));
-                // a / x < b / y
-                if a * y < b * x { i } else { best }
-            });
-            active[best] += 1;
-            able[best].index
+        .map_while(|_| {
+            let mut next = heap.peek_mut()?;
+            let place = next.place;
+            active[place] += 1;
+            *next = of(place, active[place]);
+            Some(able[place].index)
         })
         .collect()
 }
@@ -147,6 +170,24 @@ mod tests {
     fn sed_gives_an_idle_strong_host_its_first_connections() {
         let turns = turns(Scheduler::Sed, &candidates(&[1, 10]));
         assert!(turns[..9].iter().all(|t| *t == 2), "{:?}", &turns[..12]);
+    }
+
+    #[test]
+    fn every_turn_goes_to_the_least_load_of_the_moment() {
+        let mut hosts = candidates(&[7, 1, 3, 3, 10, 2]);
+        for (i, host) in hosts.iter_mut().enumerate() {
+            (host.active, host.inactive) = (i as u64 * 5 % 7, i as u64 * 11 % 5);
+        }
+        let turns = turns(Scheduler::Wlc, &hosts);
+        for (n, turn) in turns.iter().enumerate() {
+            let load = |c: &Candidate| (c.active * 256 + c.inactive, u64::from(c.weight));
+            let least = hosts.iter().fold(&hosts[0], |best, c| {
+                let ((a, x), (b, y)) = (load(c), load(best));
+                if a * y < b * x { c } else { best }
+            });
+            assert_eq!(*turn, least.index, "turn {n}");
+            hosts.iter_mut().find(|c| c.index == *turn).unwrap().active += 1;
+        }
     }
 
     #[test]

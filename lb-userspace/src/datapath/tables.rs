@@ -340,6 +340,16 @@ impl<M: Memory> Tables<M> {
         }
     }
 
+    /// Longest packet that may come in, as it was last set.
+    pub fn ingress_mtu(&self) -> u32 {
+        self.settings.ingress_mtu
+    }
+
+    /// Sets it; the next [`Self::apply`] heeds it.
+    pub fn set_ingress_mtu(&mut self, mtu: u32) {
+        self.settings.ingress_mtu = mtu;
+    }
+
     /// Indices of the services' counters.
     pub fn services(&self) -> &BTreeMap<ServiceName, u16> {
         &self.services

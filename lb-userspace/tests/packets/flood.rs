@@ -11,7 +11,7 @@ use lb_userspace::{
         Desired,
         tables::{Memory as _, U16Map, U64Map},
     },
-    model::Disposition,
+    model::{Disposition, Scheduler, Tracking},
 };
 
 use crate::{
@@ -186,7 +186,7 @@ fn a_slot_that_is_back_with_its_base_lends_the_flood_no_pins_either() {
 fn a_flood_of_tracked_flows_is_bounded_and_counted() {
     let mut all: Desired = nothing();
     site(&mut all, "text", 1, pool(1, 251, 4));
-    all.services.get_mut("text-tcp").unwrap().rules.tracking = lb_userspace::model::Tracking::Always;
+    all.services.get_mut("text-tcp").unwrap().rules.tracking = Tracking::Always;
     let Some(world) = World::new(1024, all) else { return };
     world.unmodelled();
     for port in 1024..9000 {
@@ -198,4 +198,35 @@ fn a_flood_of_tracked_flows_is_bounded_and_counted() {
     assert_eq!(counts.pin(PinEvent::Tracked), 9000 - 1024);
     assert!(counts.pin(PinEvent::TrackedEvicted) as usize >= 9000 - 1024 - room);
     assert!(world.pins(U64Map::Flows).is_empty(), "first packets take no place of those that answered");
+}
+
+#[test]
+fn no_flood_of_any_flags_pushes_an_established_tracked_flow_out() {
+    let mut all: Desired = nothing();
+    site(&mut all, "text", 1, pool(1, 251, 4));
+    let rules = &mut all.services.get_mut("text-tcp").unwrap().rules;
+    (rules.scheduler, rules.tracking) = (Scheduler::Rr, Tracking::Always);
+    let Some(world) = World::new(1024, all) else { return };
+    let established: Vec<(Flow, String)> = (1024..1224)
+        .map(|port| {
+            let flow = flow("203.0.113.1:80", port);
+            let to = world.packet(flow, Kind::Syn);
+            assert_eq!(world.packet(flow, Kind::Ack), to);
+            (flow, to)
+        })
+        .collect();
+    world.unmodelled();
+    // The middle of connections that nobody opened; whole handshakes; ends.
+    for kinds in [&[Kind::Ack][..], &[Kind::Ack, Kind::Ack], &[Kind::Syn, Kind::Ack], &[Kind::Rst, Kind::Ack]]
+    {
+        for port in 2000..8000 {
+            for kind in kinds {
+                world.run(names::PROG_LB, &frame(flow("203.0.113.1:80", port), *kind));
+            }
+        }
+    }
+    assert!(world.counts().pin(PinEvent::Crowded) > 1000, "there was no room for all");
+    for (flow, to) in &established {
+        assert_eq!(world.packet(*flow, Kind::Ack), *to, "{flow:?}");
+    }
 }

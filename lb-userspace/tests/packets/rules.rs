@@ -10,6 +10,7 @@ use lb_userspace::{
 
 use crate::{
     frame::{Flow, Kind, frame},
+    model::Outcome,
     site::{nothing, pool, service},
     world::World,
 };
@@ -339,4 +340,35 @@ fn one_flow_in_64_is_remembered_for_the_numbers_and_goes_where_it_would_go() {
     let all: u64 = status["one"].backends.values().map(|b| b.connections.active).sum();
     assert_eq!(all, found.len() as u64 * 64, "an estimate");
     assert!(status["one"].backends.values().all(|b| !b.connections.exact));
+}
+
+#[test]
+fn a_source_does_not_take_the_backend_of_one_pool_along_to_another() {
+    let sticky = Persistence { timeout: Duration::from_mins(1), prefix4: 32, prefix6: 128 };
+    let Some(mut world) = world(4, |r| r.persistence = Some(sticky)) else { return };
+    let src = "198.51.100.9";
+    let owner = world.packet(from(src, 1000), Kind::Syn);
+    world.change(|d| {
+        d.pools.insert("two".parse().unwrap(), pool(2, 251, 4));
+        let more = service("one", &["203.0.113.2 80 tcp"]);
+        d.services.insert("keeps-the-first-pool".parse().unwrap(), more);
+        d.services.get_mut("web").unwrap().pool = "two".parse().unwrap();
+    });
+    let (asked, _) = world.watched(&frame(from(src, 1001), Kind::Syn));
+    let Outcome::Sent { backend, .. } = asked else { panic!("{asked:?}") };
+    assert!(backend.starts_with("two/"), "{backend}");
+    assert_eq!(world.packet(from(src, 1000), Kind::Ack), owner, "what is established stays");
+}
+
+#[test]
+fn a_client_that_has_closed_its_half_is_waited_for_as_long_as_lvs_does() {
+    let Some(mut world) = world(8, |r| r.scheduler = Scheduler::Rr) else { return };
+    for sport in 1000..1008 {
+        let flow = from("198.51.100.9", sport);
+        let owner = world.packet(flow, Kind::Syn);
+        assert_eq!(world.packet(flow, Kind::Ack), owner);
+        assert_eq!(world.packet(flow, Kind::FinAck), owner);
+        world.pass(119);
+        assert_eq!(world.packet(flow, Kind::Ack), owner, "the answer took two minutes");
+    }
 }

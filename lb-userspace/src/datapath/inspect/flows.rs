@@ -7,7 +7,7 @@ use lb_common::{
     hash::HashKey,
     net::ipv6::halves,
     pin::{self, Pin},
-    rules::{Rules, STICKY},
+    rules::{self, Rules, STICKY},
 };
 use serde::{Deserialize, Serialize};
 
@@ -214,7 +214,13 @@ impl Tables {
     }
 
     /// What a source of a service with stickiness is remembered by.
-    pub(in crate::datapath) fn source(&self, key: &HashKey, service: u16, shape: &Shape) -> Option<u64> {
+    pub(in crate::datapath) fn source(
+        &self,
+        key: &HashKey,
+        service: u16,
+        pool: u16,
+        shape: &Shape,
+    ) -> Option<u64> {
         use zerocopy::{FromBytes as _, IntoBytes as _};
         let words: [u64; size_of::<Rules>() / 8] = self.rules.take(usize::from(service) * 8);
         let rules = Rules::read_from_bytes(words.as_bytes()).ok()?;
@@ -228,7 +234,7 @@ impl Tables {
                 (a & rules.mask6[0], b & rules.mask6[1])
             }
         };
-        Some(key.other(a, b, u64::from(service) | 3 << 32))
+        Some(key.other(a, b, rules::source(service, pool)))
     }
 }
 

@@ -7,10 +7,14 @@ use lb_common::{
 };
 
 use super::{
+    clock::age,
     memory::{Memory, U64Map},
     pins,
 };
 use crate::datapath::Connections;
+
+/// Ticks after which a source sticks to nobody, whatever the service's `persistence` (4 h at most): before the clock comes round.
+const LONGEST_STICK: u16 = 18_000;
 
 /// Tracked flows of one backend: those of the sample apart from the others, which are there only if their service tracks all.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,7 +53,8 @@ impl Flows {
             let word = memory.load64(U64Map::Sources, i);
             if word != 0 {
                 let backend = usize::from(Pin(word).backend());
-                if takes[backend] || !memory.replace64(U64Map::Sources, i, word, 0) {
+                let sticks = takes[backend] && age(tick, Pin(word).time()) <= LONGEST_STICK;
+                if sticks || !memory.replace64(U64Map::Sources, i, word, 0) {
                     flows.sources[backend] += 1;
                 }
             }

@@ -10,14 +10,19 @@ use super::{
     memory::{Memory, U64Map},
 };
 
+/// Ticks after which nothing is expected any more of a flow that saw FIN or RST, in most cases.
+const ENDED: u16 = 10;
+
 /// What a scan found.
 #[derive(Debug)]
 pub(super) struct Scan {
     /// Per backend index: pins that bind a flow to it.
     pub(super) of: Vec<u32>,
+    /// The same without flows that ended a while ago, which are kept only because one half may still be open.
+    pub(super) open: Vec<u32>,
     /// All of these.
     pub(super) live: u32,
-    /// Those of the protected tier.
+    /// Those of the protected tier, of flows that go on.
     pub(super) protected: u32,
     /// Words that were freed.
     pub(super) cleared: u32,
@@ -26,12 +31,16 @@ pub(super) struct Scan {
 impl Scan {
     /// Counts the pins that bind, and clears the others (see [`sift`]).
     pub(super) fn run(memory: &impl Memory, tick: u16, idle: &[u16], alive: &[bool]) -> Self {
-        let mut scan = Self { of: vec![0; usize::from(MAX_BACKEND) + 1], live: 0, protected: 0, cleared: 0 };
+        let none = vec![0; usize::from(MAX_BACKEND) + 1];
+        let mut scan = Self { of: none.clone(), open: none, live: 0, protected: 0, cleared: 0 };
         for tier in [U64Map::Probation, U64Map::Protected] {
             scan.cleared += sift(memory, tier, tick, idle, alive, |pin| {
-                scan.of[usize::from(pin.backend())] += 1;
+                let backend = usize::from(pin.backend());
+                scan.of[backend] += 1;
+                scan.open[backend] += u32::from(!pin.closing() || age(tick, pin.time()) <= ENDED);
                 scan.live += 1;
-                scan.protected += u32::from(tier == U64Map::Protected);
+                // What is closing makes room as soon as room is needed.
+                scan.protected += u32::from(tier == U64Map::Protected && !pin.closing());
             });
         }
         scan

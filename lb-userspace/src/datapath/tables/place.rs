@@ -145,6 +145,8 @@ impl<M: Memory> Tables<M> {
             let Some(pool_index) = self.pools.index(name) else { continue };
             for (backend, wanted) in pool.backends.iter().filter(|(_, b)| b.disposition.keeps_old()) {
                 let index = self.backends.index(digest::backend_id(name, backend, wanted.address));
+                // One whose drain was cut keeps nothing.
+                let index = index.filter(|index| self.alive[usize::from(*index)]);
                 if let (Some(id), Some(index)) = (wanted.server_id, index) {
                     ids.insert(rules::id_key(pool_index, id), u64::from(index));
                 }
@@ -173,13 +175,15 @@ impl<M: Memory> Tables<M> {
     fn candidates(&self, pool: &PoolName, desired: &Desired, scheduler: Scheduler) -> Vec<Candidate> {
         let counted = matches!(scheduler, Scheduler::Lc | Scheduler::Wlc | Scheduler::Sed);
         let Some(wanted) = desired.pools.get(pool) else { return Vec::new() };
+        let exact = desired.services.values().filter(|s| s.pool == *pool).all(rules::tracks);
         wanted
             .backends
             .iter()
             .filter(|(_, b)| b.disposition.takes_new())
             .filter_map(|(name, b)| {
                 let index = self.backends.index(digest::backend_id(pool, name, b.address))?;
-                let has = self.flows.as_ref().filter(|_| counted).map(|flows| flows.connections(index, true));
+                let has =
+                    self.flows.as_ref().filter(|_| counted).map(|flows| flows.connections(index, exact));
                 let has = has.unwrap_or_default();
                 Some(Candidate { index, weight: b.weight.get(), active: has.active, inactive: has.inactive })
             })

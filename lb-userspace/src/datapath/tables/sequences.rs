@@ -24,6 +24,8 @@ pub(super) struct Sequence {
     room: u32,
     /// What it was computed from.
     candidates: Vec<Candidate>,
+    /// What lies there.
+    laid: Vec<u16>,
 }
 
 /// All of them, by the service's index.
@@ -31,6 +33,25 @@ pub(super) struct Sequence {
 pub(super) struct Sequences {
     ranges: Ranges,
     pub(super) by_service: BTreeMap<u16, Sequence>,
+}
+
+impl Sequence {
+    /// One whose turns are not known: the first change lays them.
+    fn unknown(start: u32, room: u32) -> Self {
+        Self { scheduler: Scheduler::Maglev, start, room, candidates: Vec::new(), laid: Vec::new() }
+    }
+
+    /// Stores what differs; how many elements that were.
+    fn lay(&self, memory: &impl Memory) -> u64 {
+        let mut stored = 0;
+        for (at, turn) in (self.start as usize..).zip(&self.laid) {
+            if memory.load16(U16Map::Sequences, at) != *turn {
+                memory.store16(U16Map::Sequences, at, *turn);
+                stored += 1;
+            }
+        }
+        stored
+    }
 }
 
 impl Sequences {
@@ -42,7 +63,7 @@ impl Sequences {
             let (start, len) = rules.sequence(*index);
             let room = len.max(MAX_TURNS as u32);
             if len > 0 && sequences.ranges.claim(start, room) {
-                let sequence = Sequence { scheduler: Scheduler::Maglev, start, room, candidates: Vec::new() };
+                let sequence = Sequence::unknown(start, room);
                 sequences.by_service.insert(*index, sequence);
             }
         }
@@ -66,8 +87,7 @@ impl Sequences {
                 have: u64::from(self.ranges.capacity()),
                 limit: "services",
             })?;
-            let new = Sequence { scheduler: Scheduler::Maglev, start, room: need, candidates: Vec::new() };
-            if let Some(old) = self.by_service.insert(index, new) {
+            if let Some(old) = self.by_service.insert(index, Sequence::unknown(start, need)) {
                 self.ranges.give(old.start, now);
             }
         }
@@ -75,17 +95,14 @@ impl Sequences {
         if sequence.scheduler == scheduler && sequence.candidates == candidates {
             return Ok(());
         }
-        let turns = schedule::turns(scheduler, &candidates);
+        let mut turns = schedule::turns(scheduler, &candidates);
         // Whose turn is next is counted by the kernel: the new sequence begins there.
         let taken = memory.load64(U64Map::Cursors, usize::from(index));
-        let begin = (taken % (turns.len() as u64).max(1)) as usize;
-        for (k, turn) in turns.iter().enumerate() {
-            let at = sequence.start as usize + (begin + k) % turns.len();
-            if memory.load16(U16Map::Sequences, at) != *turn {
-                memory.store16(U16Map::Sequences, at, *turn);
-            }
-        }
-        rules.set_sequence(memory, index, (sequence.start, turns.len() as u32));
+        let next = taken % (turns.len() as u64).max(1);
+        turns.rotate_right(next as usize);
+        sequence.laid = turns;
+        sequence.lay(memory);
+        rules.set_sequence(memory, index, (sequence.start, sequence.laid.len() as u32));
         (sequence.scheduler, sequence.candidates) = (scheduler, candidates);
         Ok(())
     }
@@ -107,5 +124,10 @@ impl Sequences {
             }
             keep
         });
+    }
+
+    /// Puts back what somebody else changed, and says how many elements that were.
+    pub(super) fn repair(&self, memory: &impl Memory) -> u64 {
+        self.by_service.values().map(|sequence| sequence.lay(memory)).sum()
     }
 }

@@ -108,6 +108,8 @@ impl<M: Memory> Tables<M> {
                     self.slots.settle(&self.memory, slot);
                     pool.in_transition -= 1;
                     *(if idle { &mut swept.settled } else { &mut swept.cut }) += 1;
+                } else {
+                    self.slots.hold(&self.memory, slot, tick);
                 }
             }
         }
@@ -122,6 +124,7 @@ impl<M: Memory> Tables<M> {
             + self.services6.repair(memory)
             + self.shapes.repair(memory)
             + self.rules.repair(memory)
+            + self.sequences.repair(memory)
             + self.words.repair(memory);
         self.since_tries += 1;
         if self.since_tries >= TRIES_EVERY {
@@ -173,7 +176,7 @@ pub(super) fn status<M: Memory>(tables: &Tables<M>) -> BTreeMap<PoolName, PoolSt
         let counts = BackendStatus {
             slots: slots.owned(*index),
             draining_slots: slots.kept(*index),
-            pins: scan.as_ref().map_or(0, |scan| scan.of[usize::from(*index)]),
+            pins: scan.as_ref().map_or(0, |scan| scan.open[usize::from(*index)]),
             connections: flows.as_ref().map(|f| f.connections(*index, exact)).unwrap_or_default(),
             quiet_for: None,
             ..BackendStatus::default()

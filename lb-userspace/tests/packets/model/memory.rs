@@ -26,7 +26,7 @@ pub(super) struct Mark {
 }
 
 /// A closing flow is remembered for so long.
-const CLOSING: u16 = 10;
+const CLOSING: u16 = 120;
 /// A first packet after so long a silence is another connection's.
 const REOPENED: u16 = 128;
 /// Fragments follow their first for so long.
@@ -60,8 +60,8 @@ type Whole = (IpAddr, IpAddr, u8, u32);
 pub(crate) struct Model {
     pub(super) pins: HashMap<Id, Mark>,
     pub(super) flows: HashMap<Id, Mark>,
-    /// By service and the part of the address that tells sources apart: backend, last use.
-    pub(super) sources: HashMap<(u16, IpAddr), (u16, u16)>,
+    /// By service with its pool and the part of the address that tells sources apart: backend, last use.
+    pub(super) sources: HashMap<(u64, IpAddr), (u16, u16)>,
     fragments: HashMap<Whole, (u16, u16)>,
 }
 
@@ -122,7 +122,7 @@ impl Model {
         };
         let sources = self.sources.iter().map(|((service, source), (backend, time))| {
             let [a, b] = address(*source);
-            (key().other(a, b, u64::from(*service) | 3 << 32), (*backend, *time, false))
+            (key().other(a, b, *service | 3 << 32), (*backend, *time, false))
         });
         [
             all(&self.pins, false),

@@ -138,7 +138,7 @@ impl Model {
             } else if new && waiting.is_some_and(|mark| !mark.reopened(now)) {
                 walk.effects.retransmit = Some(backend);
             }
-            Mark { lives: !new, closing: !new && closes, ..Mark::new(backend, now) }
+            Mark { lives: !new && waiting.is_some(), closing: !new && closes, ..Mark::new(backend, now) }
         };
         self.flows.insert(id, mark);
     }
@@ -218,7 +218,7 @@ impl Model {
 }
 
 /// What tells sources of a service apart.
-fn source(service: &Service, packet: &Packet) -> (u16, IpAddr) {
+fn source(service: &Service, packet: &Packet) -> (u64, IpAddr) {
     let addr = packet.flow.src.ip();
     let prefix = service
         .wanted
@@ -226,5 +226,5 @@ fn source(service: &Service, packet: &Packet) -> (u16, IpAddr) {
         .persistence
         .map_or(0, |sticky| if addr.is_ipv4() { sticky.prefix4 } else { sticky.prefix6 });
     let net = ipnet::IpNet::new(addr, prefix).unwrap().trunc();
-    (service.index, net.addr())
+    (u64::from(service.index) | u64::from(service.pool) << 16, net.addr())
 }

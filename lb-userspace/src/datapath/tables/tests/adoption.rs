@@ -133,17 +133,24 @@ fn regions_of_impossible_sizes_are_refused() {
 
 #[test]
 fn what_somebody_else_writes_is_put_back_and_counted() {
-    let mut site = Site::new(desired(251, 0..6));
+    let mut all = desired(251, 0..6);
+    all.services.get_mut("text-https").unwrap().rules.scheduler = crate::model::Scheduler::Rr;
+    let mut site = Site::new(all);
     site.open(500);
     site.change(|d| set(d, 2, Disposition::Draining));
     let moving =
         (0..251).find(|slot| Slot(site.kernel.bank.load16(U16Map::Slots, *slot)).in_transition()).unwrap();
     site.kernel.bank.poke16(U16Map::Slots, (moving + 1) % 251, 17);
     site.kernel.bank.poke16(U16Map::Bases, moving, 5);
+    let other =
+        (0..251).rfind(|slot| Slot(site.kernel.bank.load16(U16Map::Slots, *slot)).in_transition()).unwrap();
+    assert_ne!(moving, other);
+    site.kernel.bank.poke16(U16Map::Begins, other, site.kernel.tick.wrapping_add(7));
+    site.kernel.bank.poke16(U16Map::Sequences, 3, 9);
     for map in [U64Map::Services4, U64Map::Services6, U64Map::Pools, U64Map::Backends] {
         site.kernel.bank.poke64(map, 3, 0x1234);
     }
-    assert_eq!(site.rest(1)[0].drift_repaired, 6);
+    assert_eq!(site.rest(1)[0].drift_repaired, 8);
     assert_eq!(site.rest(1)[0].drift_repaired, 0);
     site.assert_nothing_moved("repaired");
 }

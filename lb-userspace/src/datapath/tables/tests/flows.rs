@@ -219,3 +219,40 @@ fn ports_that_were_pinned_in_an_earlier_transition_are_free_in_the_next() {
         "a new connection from ports used before goes where new connections go"
     );
 }
+
+#[test]
+fn a_transition_that_outlasts_the_clock_does_not_begin_anew() {
+    let mut all = desired(251, 0..4);
+    text(&mut all).drain_timeout = Duration::from_secs(1 << 20);
+    let mut site = Site::new(all);
+    site.open(200);
+    site.change(|d| set(d, 1, Disposition::Draining));
+    let moving = site.status().in_transition;
+    for step in 0..80u32 {
+        site.kernel.tick = site.kernel.tick.wrapping_add(1000);
+        // The flows of before keep their slots in transition; nobody new comes.
+        site.flows.iter().for_each(|flow| _ = site.kernel.packet(0, flow.hash, false));
+        site.tables.sweep(site.kernel.tick);
+        let ages: Vec<u16> = (0..251)
+            .filter(|slot| site.tables.slots.get(*slot).slot.in_transition())
+            .map(|slot| clock::age(site.kernel.tick, site.kernel.bank.load16(U16Map::Begins, slot)))
+            .collect();
+        assert!(!ages.is_empty() && ages.len() <= moving as usize);
+        let least = (1000 * (step + 1)).min(u32::from(clock::LONGEST));
+        assert!(ages.iter().all(|age| u32::from(*age) == least), "after {step}: {ages:?}");
+    }
+}
+
+#[test]
+fn a_backend_becomes_narrow_when_longer_packets_may_come_in() {
+    let mut site = Site::new(desired(251, 0..2));
+    let flags = |site: &Site| {
+        let words = (8..16).flat_map(|i| site.kernel.bank.load64(U64Map::Backends, i).to_ne_bytes());
+        let record: Vec<u8> = words.collect();
+        <lb_common::backend::Backend as zerocopy::FromBytes>::read_from_bytes(&record).unwrap().flags
+    };
+    assert_eq!(flags(&site) & lb_common::backend::NARROW, 0);
+    site.tables.set_ingress_mtu(9000);
+    site.apply();
+    assert_ne!(flags(&site) & lb_common::backend::NARROW, 0);
+}
