@@ -20,8 +20,11 @@ use lb_userspace::{
 
 use crate::clock;
 
+/// What makes one object as good as another: sizes, secret, clock.
+type Kind = (Limits, [u8; 32], Ticking);
+
 /// Loaded, and of no use to anybody at the moment.
-static SHELF: Mutex<Vec<(Limits, [u8; 32], Ticking, Object)>> = Mutex::new(Vec::new());
+static SHELF: Mutex<Vec<(Kind, Object)>> = Mutex::new(Vec::new());
 
 /// Objects of one size and secret to keep: as many as tests run at once.
 const KEPT: usize = 2;
@@ -43,19 +46,18 @@ pub(crate) enum Ticking {
 
 /// An object for a test's time.
 pub(crate) struct Lent {
-    limits: Limits,
-    secret: [u8; 32],
-    ticking: Ticking,
+    kind: Kind,
     object: Option<Object>,
 }
 
 impl Lent {
     /// An object of this size, under this secret, with empty tables.
     pub(crate) fn new(limits: &Limits, secret: &[u8; 32], ticking: Ticking) -> Self {
+        let kind = (*limits, *secret, ticking);
         let found = {
             let mut shelf = SHELF.lock().unwrap_or_else(PoisonError::into_inner);
-            let place = shelf.iter().position(|(l, s, t, _)| (l, s, t) == (limits, secret, &ticking));
-            place.map(|place| shelf.swap_remove(place).3)
+            let place = shelf.iter().position(|(on, _)| *on == kind);
+            place.map(|place| shelf.swap_remove(place).1)
         };
         let object = found.map_or_else(
             || {
@@ -72,7 +74,7 @@ impl Lent {
                 object
             },
         );
-        Self { limits: *limits, secret: *secret, ticking, object: Some(object) }
+        Self { kind, object: Some(object) }
     }
 }
 
@@ -86,13 +88,10 @@ impl Deref for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let mut shelf = SHELF.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = shelf
-            .iter()
-            .filter(|(l, s, t, _)| (l, s, t) == (&self.limits, &self.secret, &self.ticking))
-            .count();
+        let mut there = SHELF.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = there.iter().filter(|(kind, _)| *kind == self.kind).count();
         if let Some(object) = self.object.take().filter(|_| same < KEPT) {
-            shelf.push((self.limits, self.secret, self.ticking, object));
+            there.push((self.kind, object));
         }
     }
 }

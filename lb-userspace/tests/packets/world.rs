@@ -240,10 +240,10 @@ impl World {
                     continue;
                 }
                 let key = ((i / WAYS) as u32, found.tag());
-                let mark = (found.backend(), found.time(), found.closing());
+                let lies = (found.backend(), found.time(), found.closing());
                 let expected = wanted.remove(&key);
-                if expected != Some(mark) {
-                    return Err(format!("{map:?} {key:x?}: {mark:?}, the model has {expected:?}"));
+                if expected != Some(lies) {
+                    return Err(format!("{map:?} {key:x?}: {lies:?}, the model has {expected:?}"));
                 }
             }
             // Its place may have been needed.

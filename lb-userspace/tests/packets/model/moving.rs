@@ -66,9 +66,10 @@ impl Model {
         let id: Id = (packet.flow, packet.proto);
         let (opens, closes) = (packet.opens(), packet.closes());
         // A pin that was last used before the slot left stability is about another connection.
-        let predates = |mark: &Mark| mark.age(now) > now.wrapping_sub(place.begin);
+        let older =
+            |mark: &Mark| mark.age(now) > now.wrapping_sub(place.begin) || opens && mark.reopened(now);
         if let Some(mark) = self.pins.get_mut(&id).filter(|mark| mark.binds(now, FOREVER)) {
-            if !predates(mark) && !(opens && mark.reopened(now)) {
+            if !older(mark) {
                 let to = mark.backend;
                 if live && (mark.lives || !opens) {
                     if !mark.lives {
