@@ -51,7 +51,7 @@ pub static BACKENDS: Array<Backend, 1024, MAPPED> = Array::new();
 /// Pins of first packets. Program writes; a full bucket evicts its oldest pin. Daemon clears.
 #[btf_map]
 pub static PROBATION: Array<PinBucket, 1024, MAPPED> = Array::new();
-/// Pins of flows that answered. Program writes; a full bucket evicts its oldest pin. Daemon clears.
+/// Pins of flows that answered. Program writes; a full bucket takes no other: that flow stays on probation. Daemon clears.
 #[btf_map]
 pub static PROTECTED: Array<PinBucket, 1024, MAPPED> = Array::new();
 /// Per service. Program writes.
@@ -90,10 +90,10 @@ pub static RATES: Array<Rate, { settings::RATES as usize }, MAPPED> = Array::new
 /// What the daemon may change at any time. Daemon writes.
 #[btf_map]
 pub static SETTINGS: Array<Settings, 1, MAPPED> = Array::new();
-/// Tracked flows that have not gone on. Program writes; a full bucket evicts its oldest. Daemon clears.
+/// Tracked flows that have not gone on, or found no room among those that have. Program writes; a full bucket evicts its oldest. Daemon clears.
 #[btf_map]
 pub static FLOWS_NEW: Array<PinBucket, 1024, MAPPED> = Array::new();
-/// Tracked flows. Program writes; a full bucket evicts its oldest. Daemon clears.
+/// Tracked flows that went on. Program writes; a full bucket takes no other. Daemon clears.
 #[btf_map]
 pub static FLOWS: Array<PinBucket, 1024, MAPPED> = Array::new();
 /// Where sticky sources go. Program writes; a full bucket evicts its oldest. Daemon clears.

@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod diff;
+mod disturbs;
 pub mod duration;
 mod file;
 mod nearest;

@@ -5,8 +5,12 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
-use super::print::{
-    Keys, backend_keys, check_keys, global_keys, inline, limits_keys, pool_keys, service_keys, tunnel_keys,
+use super::{
+    disturbs,
+    print::{
+        Keys, backend_keys, check_keys, global_keys, inline, limits_keys, pool_keys, service_keys,
+        tunnel_keys,
+    },
 };
 use crate::model::{Config, Pool, PoolName};
 
@@ -77,6 +81,8 @@ pub struct Diff {
     pub pools: Vec<PoolDiff>,
     /// Services.
     pub services: Vec<ItemDiff>,
+    /// What of this moves established connections, in sentences.
+    pub disturbs: Vec<String>,
 }
 
 impl Diff {
@@ -87,7 +93,8 @@ impl Diff {
 
     /// Whether nothing changes.
     pub fn is_empty(&self) -> bool {
-        let Self { restart, global, pools, services } = self;
+        // What disturbs is one of the others.
+        let Self { restart, global, pools, services, disturbs: _ } = self;
         restart.is_empty() && global.is_empty() && pools.is_empty() && services.is_empty()
     }
 
@@ -117,6 +124,7 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
             old.services.iter().map(|(name, s)| (name.as_str(), service_keys(s))),
             new.services.iter().map(|(name, s)| (name.as_str(), service_keys(s))),
         ),
+        disturbs: disturbs::disturbs(old, new),
     }
 }
 
@@ -196,7 +204,7 @@ fn key_changes(old: Keys, new: Keys) -> Vec<KeyChange> {
     changes
 }
 
-/// Lines that begin with `+` (added), `-` (removed) or `~` (changed).
+/// Lines that begin with `+` (added), `-` (removed), `~` (changed) or `!` (what of it moves established connections).
 impl fmt::Display for Diff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
@@ -221,6 +229,9 @@ impl fmt::Display for Diff {
         }
         for service in &self.services {
             write_change(f, "service", &service.name, &service.change)?;
+        }
+        for sentence in &self.disturbs {
+            writeln!(f, "! {sentence}")?;
         }
         Ok(())
     }

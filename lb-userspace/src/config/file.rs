@@ -84,7 +84,7 @@ table! {
         slots: u64 = "4194304",
         /// Flows that can be pinned while pools change, 8 bytes each: 1024 to 268435456.
         pins: u64 = "1048576",
-        /// Flows that services with `tracking = "always"` remember: 1024 to 268435456.
+        /// Room for flows that are remembered one by one: all of services with `tracking = "always"`, one in 64 of the others: 1024 to 268435456.
         flows: u64 = "1048576",
         /// Clients that services with `persistence` remember: 1024 to 16777216.
         sources: u64 = "65536",

@@ -30,6 +30,17 @@ pub struct Rules {
     pub quic_id: Option<QuicId>,
 }
 
+impl Rules {
+    /// Whether all flows of a service with these rules are remembered; `plain_udp`: it has UDP endpoints, and not QUIC. A turn and a source's
+    /// stickiness bind a connection, not a slot; and only what is tracked tells a new flow of plain UDP from an old one.
+    pub fn tracks(&self, plain_udp: bool) -> bool {
+        self.tracking == Tracking::Always
+            || self.scheduler != Scheduler::Maglev
+            || self.persistence.is_some()
+            || (self.max_new_per_second.is_some() && plain_udp)
+    }
+}
+
 impl Default for Rules {
     fn default() -> Self {
         Self {

@@ -118,3 +118,28 @@ fn the_order_of_checks_and_addresses_is_no_secret_change() {
     let swapped = BASE.replace("kind = \"http\"", "kind = \"tcp\"\n[[pools.text.checks]]\nkind = \"http\"");
     assert!(diff(&valid(&two), &valid(&swapped)).is_empty(), "checks are told apart by name");
 }
+
+#[test]
+fn what_moves_established_connections_is_said() {
+    let disturbs = |changes: &[(&str, &str)]| change(changes).disturbs;
+    let service = |keys: &'static str| [("port = 80", keys)];
+    assert_eq!(
+        disturbs(&service("port = 80\nscheduler = \"wlc\"\nidle = \"9m\"")),
+        [""; 0],
+        "remembered from now on"
+    );
+    assert_eq!(disturbs(&[("slots = 65537", "slots = 65537\ndepool_threshold = 0.6")]), [""; 0]);
+    let said = disturbs(&service("port = 80\nhash = \"source\""));
+    assert!(said[0].starts_with("service text-http: with another `hash`, nearly all"), "{said:?}");
+    for (slots, word) in [("8191", "many"), ("131071", "a few")] {
+        let said = disturbs(&[("slots = 65537", &format!("slots = {slots}"))]);
+        assert!(said[0].starts_with("pool text: with ") && said[0].contains(word), "{said:?}");
+    }
+    // From remembered to not.
+    let [before, after] =
+        ["port = 80\ntracking = \"always\"", "port = 80"].map(|keys| valid(&BASE.replace("port = 80", keys)));
+    let back = diff(&before, &after);
+    assert!(back.disturbs[0].contains("no longer remembered"), "{:?}", back.disturbs);
+    assert!(back.to_string().contains("\n! service text-http: its flows"), "{back}");
+    assert!(back.lines().iter().any(|line| line.starts_with("! ")));
+}

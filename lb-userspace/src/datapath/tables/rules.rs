@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     datapath::{DesiredService, Error},
-    model::{HashFields, Protocol, Rules, Scheduler, Tracking, UdpClass},
+    model::{HashFields, Protocol, Rules, Scheduler, UdpClass},
 };
 
 /// Words of a record, and those with a meaning of their own.
@@ -27,14 +27,8 @@ const WORD_SEQUENCE: usize = 4;
 
 /// Whether flows of a service are all tracked.
 pub(super) fn tracks(service: &DesiredService) -> bool {
-    let Rules { tracking, scheduler, persistence, max_new_per_second, .. } = &service.rules;
-    // A turn and a source's stickiness bind a connection, not a slot; and only what is tracked tells a new flow of plain UDP from an old one.
-    let udp =
-        service.udp_class != UdpClass::Quic && service.endpoints.iter().any(|e| e.protocol == Protocol::Udp);
-    *tracking == Tracking::Always
-        || *scheduler != Scheduler::Maglev
-        || persistence.is_some()
-        || (max_new_per_second.is_some() && udp)
+    let udp = service.endpoints.iter().any(|e| e.protocol == Protocol::Udp);
+    service.rules.tracks(udp && service.udp_class != UdpClass::Quic)
 }
 
 /// The record's flags.
