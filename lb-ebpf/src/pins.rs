@@ -7,26 +7,11 @@ use crate::maps::FACTS;
 /// Rank of a word that holds nothing, above every age.
 const FREE: u32 = 1 << 16;
 
-/// What decides whether a pin binds.
+/// What decides whether a pin is over.
 #[derive(Clone, Copy)]
 pub struct Life {
     pub now: u16,
-    /// What was used last before this binds nothing.
-    pub begin: u16,
     pub idle: u16,
-}
-
-impl Life {
-    /// Bound by age alone.
-    #[inline(always)]
-    pub const fn aged(now: u16, idle: u16) -> Self {
-        Self { now, begin: now.wrapping_sub(idle), idle }
-    }
-
-    #[inline(always)]
-    fn binds(self, pin: Pin) -> bool {
-        !pin.expired(self.now, self.idle) && !pin.predates(self.now, self.begin)
-    }
 }
 
 /// What became of an insertion.
@@ -40,14 +25,14 @@ pub enum Put {
     Refused,
 }
 
-/// The live pin of a flow and where it lies.
+/// The pin of a flow that is not over, and where it lies.
 #[inline(always)]
 pub fn find(bucket: *mut PinBucket, tag: u32, life: Life) -> Option<(*mut u64, Pin)> {
     for way in 0..pin::WAYS {
         let word = at(bucket, way);
         // SAFETY: inside a valid map value; whole words are read and written.
         let pin = Pin(unsafe { word.read_volatile() });
-        if pin.tag() == tag && life.binds(pin) {
+        if pin.tag() == tag && !pin.expired(life.now, life.idle) {
             return Some((at(bucket, forgotten(way)?), pin));
         }
     }

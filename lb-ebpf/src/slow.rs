@@ -277,7 +277,7 @@ pub extern "C" fn teach(hash: u64, backend: u32) -> u32 {
     let Some(bucket) = FRAGMENTS.get_ptr_mut(pin::bucket(hash) & knobs::fragments_mask()) else { return 1 };
     let now = track::now();
     let pin = Pin::new(pin::tag(hash), now, backend as u16);
-    insert::<true>(bucket, pin, Life::aged(now, FRAGMENT_TICKS));
+    insert::<true>(bucket, pin, Life { now, idle: FRAGMENT_TICKS });
     0
 }
 
@@ -288,7 +288,7 @@ pub extern "C" fn taught(hash: u64) -> u32 {
     let Some(bucket) = FRAGMENTS.get_ptr_mut(pin::bucket(hash) & knobs::fragments_mask()) else {
         return UNSEEN;
     };
-    match find(bucket, pin::tag(hash), Life::aged(track::now(), FRAGMENT_TICKS)) {
+    match find(bucket, pin::tag(hash), Life { now: track::now(), idle: FRAGMENT_TICKS }) {
         Some((_, pin)) => u32::from(pin.backend()),
         None => UNSEEN,
     }

@@ -136,7 +136,7 @@ fn decide<S: Sink>(sink: &mut S, hash: u64, service: u64) -> Result<Option<u16>,
         return Err(Reason::Blocked);
     }
     let tracked = rules.flags & rules::TRACK != 0;
-    if tracked && let Some(backend) = follow::<S>(hash, facts, Life::aged(now, rules.idle)) {
+    if tracked && let Some(backend) = follow::<S>(hash, facts, Life { now, idle: rules.idle }) {
         sink.note(|e| e.flags |= BY_FLOW);
         facts.remember = 0;
         if rules.flags & rules::STICKY != 0 && S::LIVE {
@@ -175,7 +175,7 @@ pub extern "C" fn remember_live(hash: u64, service: u64, backend: u32) -> u32 {
             Some(rules) if rules.flags & rules::TRACK != 0 => rules.idle,
             _ => SAMPLE_IDLE,
         };
-        remember(hash, backend, what & NEW != 0, facts.flags & (FIN | RST) != 0, Life::aged(now, idle));
+        remember(hash, backend, what & NEW != 0, facts.flags & (FIN | RST) != 0, Life { now, idle });
     }
     if what & STICK != 0
         && let Some(rules) = rules
@@ -406,7 +406,7 @@ fn source(rules: &Rules, service: u16, facts: &Facts) -> u64 {
 fn stuck(rules: &Rules, service: u16, facts: &Facts, now: u16) -> Option<u16> {
     let hash = source(rules, service, facts);
     let bucket = SOURCES.get_ptr_mut(pin::bucket(hash) & knobs::sources_mask())?;
-    let (_, pin) = find(bucket, pin::tag(hash), Life::aged(now, rules.sticky))?;
+    let (_, pin) = find(bucket, pin::tag(hash), Life { now, idle: rules.sticky })?;
     usable(pin.backend()).then(|| pin.backend())
 }
 
@@ -416,7 +416,7 @@ fn stuck(rules: &Rules, service: u16, facts: &Facts, now: u16) -> Option<u16> {
 fn stick<const NEWEST: bool>(rules: &Rules, service: u16, facts: &Facts, backend: u16, now: u16) {
     let hash = source(rules, service, facts);
     let Some(bucket) = SOURCES.get_ptr_mut(pin::bucket(hash) & knobs::sources_mask()) else { return };
-    let (tag, life) = (pin::tag(hash), Life::aged(now, rules.sticky));
+    let (tag, life) = (pin::tag(hash), Life { now, idle: rules.sticky });
     let new = Pin::new(tag, now, backend);
     match find(bucket, tag, life) {
         Some((word, pin)) => {

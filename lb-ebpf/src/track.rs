@@ -185,7 +185,7 @@ fn moving<const LIVE: bool>(hash: u64, at: u32, Facts { cur, flags, kind }: Fact
         Kind::Connections => {}
     }
 
-    let life = Life { now, begin, idle: knobs::pin_idle() as u16 };
+    let life = Life { now, idle: knobs::pin_idle() as u16 };
     let (tag, bucket) = (pin::tag(hash), pin::bucket(hash));
     let (Some(protected), Some(probation)) = (
         PROTECTED.get_ptr_mut(bucket & knobs::protected_mask()),
@@ -196,21 +196,23 @@ fn moving<const LIVE: bool>(hash: u64, at: u32, Facts { cur, flags, kind }: Fact
     let opens = flags & (SYN | ACK) == SYN;
     let closes = flags & (FIN | RST) != 0;
 
+    // A first packet ends what a pin says of an older connection: where the flow's slot is another one tomorrow, or the new connection gets
+    // no pin, it would bind again.
+    let older = |pin: Pin| pin.predates(now, begin) || opens && pin.reopened(now);
     if let Some((word, pin)) = find(protected, tag, life) {
-        if !(opens && pin.reopened(now)) {
+        if !older(pin) {
             let touched = pin.touched(now, closes);
             if LIVE && touched != pin {
                 store(word, touched);
             }
             return pinned(pin.backend());
         }
-        // This tier is asked first: the old connection's pin must not claim what follows the new one's SYN.
-        if LIVE {
+        if LIVE && opens {
             store(word, Pin::default());
         }
     }
     if let Some((word, pin)) = find(probation, tag, life) {
-        if !(opens && pin.reopened(now)) {
+        if !older(pin) {
             if LIVE && !opens {
                 // No flow that answered is forgotten for the sake of another: rather this one stays where first packets may push it out.
                 if insert::<false>(protected, pin.touched(now, closes), life) == Put::Refused {
@@ -223,8 +225,7 @@ fn moving<const LIVE: bool>(hash: u64, at: u32, Facts { cur, flags, kind }: Fact
             }
             return pinned(pin.backend());
         }
-        // As above: the new connection may not get a pin.
-        if LIVE {
+        if LIVE && opens {
             store(word, Pin::default());
         }
     }

@@ -55,7 +55,7 @@ enum Chore {
     Bench(bench::Options),
     /// Other kernels, emulated: the packet suite, VLANs, bonds and tunnel devices on each
     Vm(vm::Options),
-    /// Run the fuzz targets for a bounded time (needs nightly and cargo-fuzz)
+    /// Run the fuzz targets for a bounded time (needs nightly and cargo-fuzz), or `--packets`: random frames through the program
     Fuzz(fuzz::Options),
     /// The lab's load; the lab runs it inside the client's namespace
     #[command(hide = true)]

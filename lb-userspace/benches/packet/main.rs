@@ -107,7 +107,8 @@ fn run(options: &Options) -> Result<()> {
     measure(&mut harness, &mut cases, options.rounds)?;
     let (rows, live) = report::rows(&cases);
     let size = cases.iter().find_map(Case::world).map(world::World::size).transpose()?;
-    let rebuild = if options.only.is_none() && options.is_time() { rebuild::rebuild()? } else { Vec::new() };
+    let rebuilds = options.only.as_ref().is_none_or(|only| "rebuild".contains(only.as_str()));
+    let rebuild = if rebuilds && options.is_time() { rebuild::rebuild()? } else { Vec::new() };
     let report = Report { harness: rows, live, size, rebuild };
     report.print(&options.unit);
     if let Some(file) = &options.json {

@@ -97,8 +97,9 @@ impl Report {
         }
         for r in &self.rebuild {
             println!(
-                "rebuild and write a pool of {:>4} backends: {:>7.2} ms; after one went down: {:.2} ms",
-                r.backends, r.ms, r.flap_ms
+                "rebuild and write {:>4} pools ({} backends, {} slots; {} services): {:>7.2} ms; after one of each went down: \
+                 {:.2} ms",
+                r.pools, r.backends, r.slots, r.services, r.ms, r.flap_ms
             );
         }
     }
@@ -121,7 +122,16 @@ impl Report {
         let rebuild: Vec<Value> = self
             .rebuild
             .iter()
-            .map(|r| json!({ "backends": r.backends, "ms": round(r.ms), "flap_ms": round(r.flap_ms) }))
+            .map(|r| {
+                json!({
+                    "pools": r.pools,
+                    "services": r.services,
+                    "backends": r.backends,
+                    "slots": r.slots,
+                    "ms": round(r.ms),
+                    "flap_ms": round(r.flap_ms),
+                })
+            })
             .collect();
         let program = self.size.map(
             |[seen, left, bytes]| json!({ "verified": seen, "instructions": left, "machine_code_bytes": bytes }),

@@ -35,7 +35,7 @@ fn draining(pins: u32) -> Option<World> {
 
 /// Flows whose slot is in transition.
 fn moving(world: &World) -> impl Iterator<Item = Flow> + '_ {
-    let memory = world.tables.memory();
+    let memory = &world.tables.memory().mapped;
     let range = memory.load64(U64Map::Pools, 0);
     let (start, len) = (range as u32, (range >> 32) as u32);
     (1024..60_000).map(|port| flow("203.0.113.1:80", port)).filter(move |flow| {

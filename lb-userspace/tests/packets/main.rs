@@ -6,6 +6,7 @@
 //! | `site` | pools and services |
 //! | `model` | what must become of a frame, written from the specification without the product's parser; it remembers flows itself |
 //! | `view` | what the model may look at |
+//! | `clock` | time that only the test moves |
 //! | `shelf` | loaded objects, handed from test to test |
 //! | `world`, `counts` | a loaded object with tables, and one packet through it, watched from all sides |
 //! | `verdicts` | one named case for each thing a frame can be |
@@ -19,6 +20,7 @@
 //!
 //! Loading a program needs root; without it the tests say so and do nothing.
 
+mod clock;
 mod counts;
 mod echo;
 mod flood;

@@ -18,7 +18,7 @@ use lb_userspace::{
 
 use crate::{
     frame::{ETH, Flow, Kind, frame},
-    shelf::Lent,
+    shelf::{Lent, Ticking},
     view::SECRET,
 };
 
@@ -67,7 +67,7 @@ impl World {
         }
         let limits =
             Limits { services: 64, backends: 64, pools: 16, slots: 2048, pins: 1024, ..Limits::default() };
-        let object = Lent::new(&limits, &SECRET);
+        let object = Lent::new(&limits, &SECRET, Ticking::Kernel);
         object.probes().unwrap();
         // Nothing is attached, so nothing is pinned.
         let probes = Probes::open(&object, std::path::Path::new("/nonexistent")).unwrap();

@@ -17,6 +17,8 @@ const INITIAL: u8 = 0xc0;
 const EARLY: u8 = 0xd0;
 const HANDSHAKE: u8 = 0xe0;
 const SHORT: u8 = 0x40;
+/// Version 2 numbers them anew (RFC 9369, section 3.2): each one further, and Retry's comes first.
+const VERSION_2: u32 = 0x6b33_43cf;
 
 fn world(id: Option<QuicId>) -> Option<World> {
     let mut all: Desired = nothing();
@@ -39,7 +41,10 @@ fn flows() -> Vec<Flow> {
 }
 
 fn send(world: &World, flow: Flow, first: u8, id: &[u8]) -> String {
-    let version = u32::from(first & 0x80 != 0);
+    send_of(world, flow, u32::from(first & 0x80 != 0), first, id)
+}
+
+fn send_of(world: &World, flow: Flow, version: u32, first: u8, id: &[u8]) -> String {
     world.watched(&with_payload(flow, Kind::Udp, &quic(first, version, id))).0.short()
 }
 
@@ -69,6 +74,24 @@ fn in_a_drain_initial_and_0rtt_open_connections_and_everything_else_is_older() {
         }
     }
     assert!(world.counts().pin(PinEvent::Promoted) > 0);
+}
+
+#[test]
+fn version_2_has_other_numbers_for_the_same_packets() {
+    let Some(mut world) = world(None) else { return };
+    let before: Vec<(Flow, String)> =
+        flows().into_iter().map(|f| (f, send(&world, f, SHORT, &[9; 8]))).collect();
+    drain(&mut world, "b1", Disposition::Draining);
+    let further = |first: u8| 0xc0 | first.wrapping_add(0x10) & 0x30;
+    for (n, (flow, owner)) in before.iter().enumerate() {
+        let long = |first: u8| send_of(&world, *flow, VERSION_2, further(first), &[9; 8]);
+        assert_eq!(long(HANDSHAKE), *owner);
+        assert_eq!(long(0xf0), *owner, "Retry");
+        let new = long(if n % 2 == 0 { INITIAL } else { EARLY });
+        assert_ne!(new, "b1");
+        assert!(owner == "b1" || new == *owner);
+        assert_eq!(long(HANDSHAKE), new, "and what follows it");
+    }
 }
 
 /// HTTP's port has both: what TCP says must not be read as QUIC.

@@ -2,6 +2,7 @@
 //! Whoever takes one gets tables as empty as those of a new one.
 
 use std::{
+    borrow::Cow,
     ops::Deref,
     sync::{Mutex, PoisonError, atomic::Ordering},
 };
@@ -11,41 +12,67 @@ use lb_common::{hash::HashKey, names};
 use lb_userspace::{
     datapath::{
         mapped::Mapped,
-        object::Object,
+        object::{OBJECT, Object},
         tables::{Memory as _, Trie},
     },
     model::Limits,
 };
 
+use crate::clock;
+
 /// Loaded, and of no use to anybody at the moment.
-static SHELF: Mutex<Vec<(Limits, [u8; 32], Object)>> = Mutex::new(Vec::new());
+static SHELF: Mutex<Vec<(Limits, [u8; 32], Ticking, Object)>> = Mutex::new(Vec::new());
 
 /// Objects of one size and secret to keep: as many as tests run at once.
 const KEPT: usize = 2;
+
+/// The object under test: the one that is built in, or `LB_TEST_OBJECT`, for trying whether a test sees a defect.
+fn object() -> Cow<'static, [u8]> {
+    std::env::var_os("LB_TEST_OBJECT")
+        .map_or(Cow::Borrowed(OBJECT), |file| std::fs::read(file).unwrap().into())
+}
+
+/// By which clock a program dates what it remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ticking {
+    /// The kernel's.
+    Kernel,
+    /// One that stands still (see [`crate::clock`]).
+    Still,
+}
 
 /// An object for a test's time.
 pub(crate) struct Lent {
     limits: Limits,
     secret: [u8; 32],
+    ticking: Ticking,
     object: Option<Object>,
 }
 
 impl Lent {
     /// An object of this size, under this secret, with empty tables.
-    pub(crate) fn new(limits: &Limits, secret: &[u8; 32]) -> Self {
+    pub(crate) fn new(limits: &Limits, secret: &[u8; 32], ticking: Ticking) -> Self {
         let found = {
             let mut shelf = SHELF.lock().unwrap_or_else(PoisonError::into_inner);
-            let place = shelf.iter().position(|(l, s, _)| (l, s) == (limits, secret));
-            place.map(|place| shelf.swap_remove(place).2)
+            let place = shelf.iter().position(|(l, s, t, _)| (l, s, t) == (limits, secret, &ticking));
+            place.map(|place| shelf.swap_remove(place).3)
         };
         let object = found.map_or_else(
-            || Object::load(limits, HashKey::from_secret(secret), None).unwrap(),
+            || {
+                let key = HashKey::from_secret(secret);
+                let object = object();
+                let object = match ticking {
+                    Ticking::Kernel => object,
+                    Ticking::Still => clock::stopped(&object).into(),
+                };
+                Object::load_bytes(&object, limits, key, None).unwrap()
+            },
             |object| {
                 wipe(&object);
                 object
             },
         );
-        Self { limits: *limits, secret: *secret, object: Some(object) }
+        Self { limits: *limits, secret: *secret, ticking, object: Some(object) }
     }
 }
 
@@ -59,10 +86,13 @@ impl Deref for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let mut others = SHELF.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = others.iter().filter(|(l, s, _)| (l, s) == (&self.limits, &self.secret)).count();
+        let mut shelf = SHELF.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = shelf
+            .iter()
+            .filter(|(l, s, t, _)| (l, s, t) == (&self.limits, &self.secret, &self.ticking))
+            .count();
         if let Some(object) = self.object.take().filter(|_| same < KEPT) {
-            others.push((self.limits, self.secret, object));
+            shelf.push((self.limits, self.secret, self.ticking, object));
         }
     }
 }

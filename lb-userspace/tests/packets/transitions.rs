@@ -399,17 +399,22 @@ fn a_transition_ends_after_drain_timeout_whoever_still_speaks() {
 /// pins; its ports are used again, and the slot moves once more. The old pin must not claim the new connection.
 #[test]
 fn a_pin_left_behind_does_not_claim_a_later_connection_of_the_same_ports() {
-    let Some(mut world) = world(4) else { return };
+    // The slots settle before the pins are over.
+    let mut all = desired(4);
+    text(&mut all).idle = std::time::Duration::from_mins(20);
+    text(&mut all).drain_timeout = std::time::Duration::from_mins(5);
+    let Some(mut world) = World::new(2048, all) else { return };
     let moved = drained(&mut world, "b1");
     for (flow, to) in &moved {
         assert_eq!(world.packet(*flow, Kind::Syn), *to);
         assert_eq!(world.packet(*flow, Kind::Ack), *to);
     }
-    // The drained one returns; after a silence everything is stable again, on b1.
+    // The drained one returns; after a while everything is stable again, on b1.
     set(&mut world, "b1", Disposition::Serving);
-    world.pass(LONG);
-    world.sweep();
+    world.pass(2);
+    world.sweep_later(400);
     assert_eq!(world.tables.status()[POOL].in_transition, 0);
+    assert_eq!(world.pins(U64Map::Protected).len(), moved.len());
     // Another connection of the same ports, opened and established with b1 while its slot is stable.
     for (flow, _) in &moved {
         assert_eq!(world.packet(*flow, Kind::Syn), "b1");
@@ -450,4 +455,39 @@ fn a_pin_left_behind_by_a_slot_that_settled_on_it_does_not_claim_later_connectio
     for (flow, to) in &again {
         assert_eq!(world.packet(*flow, Kind::Ack), *to);
     }
+}
+
+/// And it is let go then: slots that are laid out anew take over whatever pins there are.
+#[test]
+fn a_pin_left_behind_does_not_come_back_when_the_pool_gets_another_table() {
+    let Some(mut world) = world(4) else { return };
+    let moved = drained(&mut world, "b1");
+    for (flow, to) in &moved {
+        assert_eq!(world.packet(*flow, Kind::Syn), *to);
+        assert_eq!(world.packet(*flow, Kind::Ack), *to);
+    }
+    // Nothing but the slots' owners is used, so they settle while the pins are in use.
+    world.pass(IDLE_SECONDS as u16 * 3 / 4);
+    for (flow, to) in &moved {
+        assert_eq!(world.packet(*flow, Kind::Ack), *to);
+    }
+    world.pass(IDLE_SECONDS as u16 * 3 / 4);
+    world.sweep();
+    assert_eq!(world.tables.status()[POOL].in_transition, 0);
+    assert_eq!(world.pins(U64Map::Protected).len(), moved.len());
+    let victim = moved[0].1.clone();
+    set(&mut world, &victim, Disposition::Draining);
+    let again: Vec<(Flow, String)> = moved
+        .iter()
+        .filter(|(_, to)| *to == victim)
+        .map(|(flow, _)| (*flow, world.packet(*flow, Kind::Syn)))
+        .collect();
+    world.change(|d| text(d).slots = 509);
+    let (mut bound, mut claimed) = (0, 0);
+    for (flow, to) in &again {
+        let (outcome, told) = world.watched(&frame(*flow, Kind::Ack));
+        bound += usize::from(told.flags & BY_PIN != 0);
+        claimed += usize::from(outcome.short() != *to);
+    }
+    assert!(bound > 0 && claimed == 0, "{claimed} of {bound} of {} connections", again.len());
 }

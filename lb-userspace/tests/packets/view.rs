@@ -18,6 +18,7 @@ use lb_userspace::{
 };
 
 use crate::{
+    clock::Dated,
     frame::Flow,
     model::{Part, Seen},
 };
@@ -50,6 +51,31 @@ pub(crate) struct Known {
     pub(crate) id: BackendId,
     pub(crate) backend: DesiredBackend,
     pub(crate) tunnel: Tunnel,
+    pub(crate) fate: Fate,
+    /// Ticks for which it may drain.
+    pub(crate) drain: u32,
+}
+
+/// What a backend gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// New connections.
+    Serves,
+    /// Only those it had, since then.
+    Drains(u32),
+    Nothing,
+}
+
+impl Fate {
+    /// What comes of what is wanted. Whoever gets nothing does not begin to drain.
+    fn next(self, wanted: &DesiredBackend, now: u32) -> Self {
+        match self {
+            _ if !wanted.disposition.keeps_old() => Self::Nothing,
+            _ if wanted.disposition.takes_new() && wanted.weight.get() > 0 => Self::Serves,
+            Self::Serves => Self::Drains(now),
+            Self::Drains(_) | Self::Nothing => self,
+        }
+    }
 }
 
 /// Who has which index. Backends that are no longer wanted stay: they may still drain.
@@ -61,8 +87,23 @@ pub(crate) struct Placed {
 }
 
 impl Placed {
-    /// Follows a change.
-    pub(crate) fn follow(&mut self, desired: &Desired, tables: &Tables<Mapped>) {
+    /// Whoever has drained for as long as it may gets nothing.
+    pub(crate) fn give_up(&mut self, now: u32) {
+        for known in self.known.values_mut() {
+            if matches!(known.fate, Fate::Drains(since) if now - since >= known.drain) {
+                known.fate = Fate::Nothing;
+            }
+        }
+    }
+
+    /// Follows a change; `ticks` says how many a duration has.
+    pub(crate) fn follow(
+        &mut self,
+        desired: &Desired,
+        tables: &Tables<Dated>,
+        now: u32,
+        ticks: impl Fn(Duration) -> u32,
+    ) {
         let pools: BTreeMap<&PoolName, u16> = tables.pools().map(|(index, name)| (name, index)).collect();
         self.services = desired
             .services
@@ -85,7 +126,10 @@ impl Placed {
             let kept = |disposition: Disposition| {
                 old.map(|old| Known { backend: DesiredBackend { disposition, ..old.backend }, ..old.clone() })
             };
-            let new = |backend| Some(Known { id: id.clone(), backend, tunnel: desired.tunnel });
+            let new = |backend| {
+                let (fate, drain) = (Fate::Nothing, 0);
+                Some(Known { id: id.clone(), backend, tunnel: desired.tunnel, fate, drain })
+            };
             let known = match (wanted, old) {
                 (None, _) => kept(Disposition::Down),
                 (Some(None), _) => kept(Disposition::Draining),
@@ -103,7 +147,14 @@ impl Placed {
                 }
                 (Some(Some(wanted)), _) => new(wanted),
             };
-            self.known.extend(known.map(|known| (index, known)));
+            let Some(mut known) = known else { continue };
+            let here = |b: DesiredBackend| b.address == known.backend.address;
+            if wanted.flatten().is_some_and(here) {
+                known.drain = ticks(desired.pools[&id.pool].drain_timeout);
+            }
+            let before = old.map_or(Fate::Nothing, |old| old.fate);
+            known.fate = before.next(&known.backend, now);
+            self.known.insert(index, known);
         }
     }
 }

@@ -3,7 +3,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::HashMap,
+    time::Duration,
 };
 
 use aya::{TestRun as _, TestRunOptions};
@@ -18,17 +19,18 @@ use lb_userspace::{
         Desired, Error,
         mapped::Mapped,
         region::Region,
-        tables::{Applied, Memory as _, Settings, Swept, Tables, U16Map, U64Map},
+        tables::{Applied, Memory as _, Settings, Swept, Tables, U64Map},
     },
     model::Limits,
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::{
+    clock::{Dated, REMEMBERED, later},
     counts::{Counters, Counts},
     frame::{Flow, Kind, frame},
     model::{Judged, Model, Outcome},
-    shelf::Lent,
+    shelf::{Lent, Ticking},
     view::{INGRESS, Placed, SECRET, View},
 };
 
@@ -54,13 +56,16 @@ pub(crate) fn action(outcome: &Outcome) -> u32 {
 /// See the module.
 pub(crate) struct World {
     pub(crate) object: Lent,
-    pub(crate) tables: Tables<Mapped>,
+    pub(crate) tables: Tables<Dated>,
     pub(crate) desired: Desired,
     settings: Settings,
     placed: Placed,
+    /// The daemon's last tick, and all of them.
+    time: (u16, u32),
     model: RefCell<Model>,
     report: Region,
     fragments: Region,
+    rates: [Region; 2],
     /// Everything the program may write but counters and reports.
     written: Vec<Region>,
     clock: Region,
@@ -79,19 +84,30 @@ impl World {
 
     /// The same with other sizes, and frames of up to `ingress_mtu` (0: of whatever length).
     pub(crate) fn with(limits: Limits, ingress_mtu: u32, desired: Desired) -> Option<Self> {
+        Self::on(&limits, Ticking::Kernel, ingress_mtu, desired)
+    }
+
+    /// The same with a clock that stands still (see [`crate::clock`]).
+    pub(crate) fn still(limits: Limits, ingress_mtu: u32, desired: Desired) -> Option<Self> {
+        Self::on(&limits, Ticking::Still, ingress_mtu, desired)
+    }
+
+    fn on(limits: &Limits, ticking: Ticking, ingress_mtu: u32, desired: Desired) -> Option<Self> {
         if !nix::unistd::geteuid().is_root() {
             eprintln!(
                 "SKIPPED: loading the program needs root. Type: sudo -E env \"PATH=$PATH\" cargo xtask test"
             );
             return None;
         }
-        let object = Lent::new(&limits, &SECRET);
+        let object = Lent::new(limits, &SECRET, ticking);
         let settings = Settings { ingress_mtu, ..object.settings(&SECRET) };
-        let mapped = Mapped::new(&object).unwrap();
-        let (tables, _) = Tables::adopt(mapped, &object.limits(), settings, object.now().unwrap()).unwrap();
+        let memory = Dated::new(Mapped::new(&object).unwrap());
+        let tick = object.now().unwrap();
+        let (tables, _) = Tables::adopt(memory, &object.limits(), settings, tick).unwrap();
         let mut world = Self {
             report: object.region(names::EXPLAIN).unwrap(),
             fragments: object.region(names::FRAGMENTS).unwrap(),
+            rates: [names::RATES, names::CEILINGS].map(|name| object.region(name).unwrap()),
             written: WRITTEN.map(|name| object.region(name).unwrap()).into(),
             clock: object.region(names::CLOCK).unwrap(),
             counters: Counters::of(&object),
@@ -100,6 +116,7 @@ impl World {
             desired,
             settings,
             placed: Placed::default(),
+            time: (tick, 0),
             model: RefCell::default(),
             counted: RefCell::default(),
             modelled: Cell::new(true),
@@ -114,12 +131,25 @@ impl World {
         (self.clock.word(0).load(ORDER) >> self.object.clock.shift) as u16
     }
 
+    /// The daemon's tick when it is `now` to the program, and how many it has seen. One before its last is not seen.
+    fn daemon(&mut self, now: u16) -> (u16, u32) {
+        let tick = self.tables.memory().daemon(now);
+        let (last, all) = self.time;
+        let passed = tick.wrapping_sub(last);
+        if passed < 1 << 15 {
+            self.time = (tick, all + u32::from(passed));
+        }
+        (tick, self.time.1)
+    }
+
     fn apply(&mut self) -> Applied {
         self.counted.take();
         let now = self.now();
-        let applied = self.tables.apply(&self.desired, now);
+        let (tick, time) = self.daemon(now);
+        let applied = self.tables.apply(&self.desired, tick);
         assert!(applied.problem.is_none(), "{:?}", applied.problem);
-        self.placed.follow(&self.desired, &self.tables);
+        let ticks = |time: Duration| time.as_nanos().div_ceil(self.settings.tick.as_nanos()) as u32;
+        self.placed.follow(&self.desired, &self.tables, time, ticks);
         self.model.borrow_mut().tidy(&self.view(now));
         applied
     }
@@ -140,7 +170,9 @@ impl World {
     pub(crate) fn sweep_later(&mut self, ticks: u16) -> Swept {
         self.counted.take();
         let later = self.now().wrapping_add(ticks);
-        let swept = self.tables.sweep(later);
+        let (tick, time) = self.daemon(later);
+        let swept = self.tables.sweep(tick);
+        self.placed.give_up(time);
         swept.released.iter().for_each(|index| drop(self.placed.known.remove(index)));
         self.model.borrow_mut().tidy(&self.view(later));
         swept
@@ -158,7 +190,7 @@ impl World {
             services: &self.placed.services,
             endpoints: &self.placed.endpoints,
             known: &self.placed.known,
-            memory: self.tables.memory(),
+            memory: &self.tables.memory().mapped,
             ingress_mtu: self.settings.ingress_mtu,
             now,
             tick: self.settings.tick,
@@ -168,45 +200,38 @@ impl World {
 
     /// Lets `ticks` pass as far as slots and flows are concerned: everything in the tables was used so much longer ago.
     pub(crate) fn pass(&mut self, ticks: u16) {
-        let older = |word: u64| {
-            let pin = Pin(word);
-            if word == 0 { 0 } else { pin.touched(pin.time().wrapping_sub(ticks), pin.closing()).0 }
-        };
-        let memory = self.tables.memory();
-        for map in [U16Map::Stamps, U16Map::Begins] {
-            for i in 0..memory.len16(map) {
-                memory.store16(map, i, memory.load16(map, i).wrapping_sub(ticks));
-            }
-        }
-        for map in REMEMBERED {
-            for i in 0..memory.len64(map) {
-                memory.store64(map, i, older(memory.load64(map, i)));
-            }
-        }
-        for i in 0..self.fragments.words() {
-            let word = self.fragments.word(i);
-            word.store(older(word.load(ORDER)), ORDER);
-        }
-        self.model.borrow_mut().pass(ticks);
+        self.tables.memory().age(ticks);
+        self.age_the_rest(ticks);
     }
 
-    /// Forgets all fragments.
-    pub(crate) fn forget_fragments(&mut self) {
-        (0..self.fragments.words()).for_each(|i| self.fragments.word(i).store(0, ORDER));
-        self.model.borrow_mut().forget_fragments();
+    /// Lets `ticks` pass where the clock stands still: the daemon sees time go by.
+    pub(crate) fn tick(&mut self, ticks: u16) {
+        self.tables.memory().pass(ticks);
+        self.age_the_rest(ticks);
+        // Another tick's.
+        for region in &self.rates {
+            (0..region.words()).for_each(|i| region.word(i).store(0, ORDER));
+        }
+    }
+
+    /// What the daemon does not look at.
+    fn age_the_rest(&mut self, ticks: u16) {
+        for i in 0..self.fragments.words() {
+            let word = self.fragments.word(i);
+            word.store(later(word.load(ORDER), ticks.wrapping_neg()), ORDER);
+        }
+        self.model.borrow_mut().pass(ticks);
     }
 
     /// Compares what the model remembers with what lies in the tables.
     pub(crate) fn compare_memory(&self) -> Result<(), String> {
         let model = self.model.borrow().remembered();
-        let (memory, now) = (self.tables.memory(), self.now());
+        let (memory, now) = (&self.tables.memory().mapped, self.now());
         for (map, wanted) in REMEMBERED.into_iter().zip(model) {
             let mask = self.buckets(map) - 1;
-            let mut wanted: BTreeMap<(u32, u32), (u16, u16, bool)> = wanted
+            let mut wanted: HashMap<(u32, u32), Mark> = wanted
                 .into_iter()
-                .map(|(hash, backend, time, closing)| {
-                    ((pin::bucket(hash) & mask, pin::tag(hash)), (backend, time, closing))
-                })
+                .map(|(hash, mark)| ((pin::bucket(hash) & mask, pin::tag(hash)), mark))
                 .collect();
             for i in 0..memory.len64(map) {
                 let found = Pin(memory.load64(map, i));
@@ -215,39 +240,20 @@ impl World {
                     continue;
                 }
                 let key = ((i / WAYS) as u32, found.tag());
-                match wanted.remove(&key) {
-                    // A tick may end between the model's look at the clock and the program's.
-                    Some((backend, time, closing))
-                        if (backend, closing) == (found.backend(), found.closing())
-                            && found.time().wrapping_sub(time) <= 1 => {}
-                    // A pin from before its slot's transition binds nothing, and lies there until its place is needed.
-                    None if map == U64Map::Protected => {}
-                    other => {
-                        return Err(format!(
-                            "{map:?} {key:x?}: {found:x?} {} {}, the model has {other:?}",
-                            found.backend(),
-                            found.time()
-                        ));
-                    }
+                let mark = (found.backend(), found.time(), found.closing());
+                let expected = wanted.remove(&key);
+                if expected != Some(mark) {
+                    return Err(format!("{map:?} {key:x?}: {mark:?}, the model has {expected:?}"));
                 }
             }
-            wanted.retain(|_, (_, _, closing)| !*closing);
-            if let Some((key, mark)) = wanted.first_key_value() {
+            // Its place may have been needed.
+            let over = |(_, time, closing): &Mark| *closing || now.wrapping_sub(*time) > OVER;
+            wanted.retain(|_, mark| !over(mark));
+            if let Some((key, mark)) = wanted.iter().next() {
                 return Err(format!("{map:?} {key:x?}: nothing, the model has {mark:?}"));
             }
         }
         Ok(())
-    }
-
-    /// A tick ended between the model's look at the clock and the program's: the model takes over the program's times.
-    pub(crate) fn retime(&self) {
-        let memory = self.tables.memory();
-        self.model.borrow_mut().retime(|of, hash| {
-            let map = REMEMBERED[of];
-            let first = (pin::bucket(hash) & (self.buckets(map) - 1)) as usize * WAYS;
-            let words = (first..first + WAYS).map(|i| Pin(memory.load64(map, i)));
-            words.filter(|word| word.tag() == pin::tag(hash) && word.0 != 0).map(Pin::time).next()
-        });
     }
 
     /// Live words of a table of flows.
@@ -405,11 +411,13 @@ impl World {
     }
 }
 
-const ORDER: std::sync::atomic::Ordering = std::sync::atomic::Ordering::SeqCst;
+/// Backend, time of the last use, closing.
+pub(crate) type Mark = (u16, u16, bool);
 
-/// Tables of flows that the program writes and the daemon looks at.
-const REMEMBERED: [U64Map; 5] =
-    [U64Map::Probation, U64Map::Protected, U64Map::FlowsNew, U64Map::Flows, U64Map::Sources];
+/// Sources are forgotten after 5 minutes, which has so many ticks at most; everything else sooner.
+const OVER: u16 = 250;
+
+const ORDER: std::sync::atomic::Ordering = std::sync::atomic::Ordering::SeqCst;
 
 /// Tables that the program writes.
 const WRITTEN: [&str; 8] = [

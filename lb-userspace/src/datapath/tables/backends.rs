@@ -234,11 +234,14 @@ impl Backends {
             known.wanted = false;
         }
         let mut without = 0;
+        // Nothing becomes free while records are given out.
+        let mut free: Option<std::vec::IntoIter<u16>> = None;
         for (pool_name, pool) in pools {
             for (name, backend) in &pool.backends {
                 let id = digest::backend_id(pool_name, name, backend.address);
                 let known = self.index(id);
-                let Some(index) = known.or_else(|| self.free()) else {
+                let fresh = || free.get_or_insert_with(|| self.free().into_iter()).next();
+                let Some(index) = known.or_else(fresh) else {
                     without += 1;
                     continue;
                 };
@@ -284,9 +287,10 @@ impl Backends {
         (placed, problem)
     }
 
-    fn free(&self) -> Option<u16> {
+    /// All indices without a record.
+    fn free(&self) -> Vec<u16> {
         let mut used = self.known.keys().copied().peekable();
-        (1..=self.capacity as u16).find(|index| used.next_if_eq(index).is_none())
+        (1..=self.capacity as u16).filter(|index| used.next_if_eq(index).is_none()).collect()
     }
 
     /// Writes a record. A new one becomes valid with its last store; in an old one only words that differ are stored, so that a changed

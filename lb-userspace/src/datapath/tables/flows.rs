@@ -2,13 +2,13 @@
 
 use lb_common::{
     flow::{SAMPLE, sampled},
-    pin::{CLOSING_TICKS, Pin},
+    pin::Pin,
     slot::MAX_BACKEND,
 };
 
 use super::{
-    clock::age,
     memory::{Memory, U64Map},
+    pins,
 };
 use crate::datapath::Connections;
 
@@ -36,25 +36,14 @@ impl Flows {
         let backends = usize::from(MAX_BACKEND) + 1;
         let mut flows = Self { of: vec![Tracked::default(); backends], sources: vec![0; backends], live: 0 };
         for (map, established) in [(U64Map::FlowsNew, false), (U64Map::Flows, true)] {
-            for i in 0..memory.len64(map) {
-                let word = memory.load64(map, i);
-                if word == 0 {
-                    continue;
-                }
-                let pin = Pin(word);
-                let backend = usize::from(pin.backend());
-                let quiet = age(tick, pin.time());
-                let over = quiet > idle[backend] || (pin.closing() && quiet > CLOSING_TICKS);
-                if (over || !alive[backend]) && memory.replace64(map, i, word, 0) {
-                    continue;
-                }
-                let tracked = &mut flows.of[backend];
+            pins::sift(memory, map, tick, idle, alive, |pin| {
+                let tracked = &mut flows.of[usize::from(pin.backend())];
                 let of =
                     if established && !pin.closing() { &mut tracked.active } else { &mut tracked.inactive };
                 // The tag has the hash's low bits.
                 of[usize::from(!sampled(u64::from(pin.tag())))] += 1;
                 flows.live += 1;
-            }
+            });
         }
         for i in 0..memory.len64(U64Map::Sources) {
             let word = memory.load64(U64Map::Sources, i);

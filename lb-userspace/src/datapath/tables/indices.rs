@@ -11,11 +11,18 @@ pub(super) struct Indices {
     capacity: u32,
     used: BTreeSet<u16>,
     resting: BTreeMap<u16, u32>,
+    /// Below this one all are in use.
+    low: u16,
 }
 
 impl Indices {
     pub(super) fn new(capacity: u32) -> Self {
-        Self { capacity: capacity.min(u32::from(u16::MAX)), used: BTreeSet::new(), resting: BTreeMap::new() }
+        Self {
+            capacity: capacity.min(u32::from(u16::MAX)),
+            used: BTreeSet::new(),
+            resting: BTreeMap::new(),
+            low: 0,
+        }
     }
 
     pub(super) fn capacity(&self) -> u32 {
@@ -30,17 +37,22 @@ impl Indices {
     pub(super) fn take(&mut self, now: u32) -> Option<u16> {
         self.resting.retain(|_, since| now.saturating_sub(*since) < GRACE);
         // The first index that is not in the sorted sequence of those in use.
-        let mut free = 0u32;
-        let mut used = self.used.iter().copied().peekable();
+        let mut free = u32::from(self.low);
+        let mut used = self.used.range(self.low..).copied().peekable();
         let mut resting = self.resting.keys().copied().peekable();
+        let mut low = None;
         loop {
             let in_use = used.next_if(|i| u32::from(*i) == free).is_some();
             let rests = resting.next_if(|i| u32::from(*i) == free).is_some();
+            if !in_use {
+                low.get_or_insert(free);
+            }
             if !in_use && !rests {
                 break;
             }
             free += 1;
         }
+        self.low = low.unwrap_or(free) as u16;
         (free < self.capacity).then(|| {
             let index = free as u16;
             self.used.insert(index);
@@ -50,6 +62,7 @@ impl Indices {
 
     pub(super) fn give(&mut self, index: u16, now: u32) {
         if self.used.remove(&index) {
+            self.low = self.low.min(index);
             self.resting.insert(index, now);
         }
     }

@@ -20,7 +20,9 @@ pub(super) fn send(walk: &mut Walk<'_>, way: &Way) -> Result<Outcome, Reason> {
     if seen.ttl < 2 {
         return Err(Reason::TtlExpired);
     }
-    let Known { id, backend: to, tunnel: sources } = &walk.view.known[&way.backend];
+    // A fragment may come after whoever got its first is gone.
+    let known = walk.view.known.get(&way.backend).ok_or(Reason::Unresolved)?;
+    let Known { id, backend: to, tunnel: sources, .. } = known;
     let hop = to.next_hop.ok_or(Reason::Unresolved)?;
     let tunnel = to.method != Method::Dr;
     if tunnel || hop.mtu < walk.view.ingress_mtu {

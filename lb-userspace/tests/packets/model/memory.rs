@@ -3,12 +3,12 @@
 use std::{collections::HashMap, net::IpAddr};
 
 use lb_common::reason::Reason;
-use lb_userspace::datapath::DesiredBackend;
 
 use super::{Part, Seen, Walk};
 use crate::{
     frame::Flow,
-    view::{View, hash},
+    view::{Fate, View, address, hash, key},
+    world,
 };
 
 /// A flow with its protocol.
@@ -61,7 +61,7 @@ pub(crate) struct Model {
     pub(super) pins: HashMap<Id, Mark>,
     pub(super) flows: HashMap<Id, Mark>,
     /// By service and the part of the address that tells sources apart: backend, last use.
-    pub(super) sources: HashMap<(u16, Vec<u8>), (u16, u16)>,
+    pub(super) sources: HashMap<(u16, IpAddr), (u16, u16)>,
     fragments: HashMap<Whole, (u16, u16)>,
 }
 
@@ -103,41 +103,34 @@ impl Model {
     pub(crate) fn tidy(&mut self, view: &View<'_>) {
         let keep = |mark: &mut Mark| {
             let Some(known) = view.known.get(&mark.backend) else { return false };
-            known.backend.disposition.keeps_old() && mark.binds(view.now, view.idle(mark.backend))
+            known.fate != Fate::Nothing && mark.binds(view.now, view.idle(mark.backend))
         };
         self.pins.retain(|_, mark| keep(mark));
         self.flows.retain(|_, mark| keep(mark));
         self.sources.retain(|_, (backend, _)| {
-            let takes = |b: &DesiredBackend| b.disposition.takes_new() && b.weight.get() > 0;
-            view.known.get(backend).is_some_and(|known| takes(&known.backend))
+            view.known.get(backend).is_some_and(|known| known.fate == Fate::Serves)
         });
     }
 
-    /// Hash, backend and time of each flow that is remembered, and whether it is closing: pins, then tracked flows; those that answered apart.
-    pub(crate) fn remembered(&self) -> [Vec<(u64, u16, u16, bool)>; 4] {
+    /// What is remembered, by hash: pins, tracked flows (of each those on probation apart), sources.
+    pub(crate) fn remembered(&self) -> [Vec<(u64, world::Mark)>; 5] {
         let all = |of: &HashMap<Id, Mark>, lives: bool| {
             of.iter()
                 .filter(|(_, mark)| mark.lives == lives)
-                .map(|((flow, proto), mark)| (hash(flow, *proto), mark.backend, mark.time, mark.closing))
+                .map(|((flow, proto), mark)| (hash(flow, *proto), (mark.backend, mark.time, mark.closing)))
                 .collect()
         };
-        [all(&self.pins, false), all(&self.pins, true), all(&self.flows, false), all(&self.flows, true)]
-    }
-
-    /// Takes over when flows were last used, where that is known: on probation or not, in each of the two memories.
-    pub(crate) fn retime(&mut self, used: impl Fn(usize, u64) -> Option<u16>) {
-        for (first, of) in [(0, &mut self.pins), (2, &mut self.flows)] {
-            for ((flow, proto), mark) in of {
-                if let Some(time) = used(first + usize::from(mark.lives), hash(flow, *proto)) {
-                    mark.time = time;
-                }
-            }
-        }
-    }
-
-    /// Forgets all fragments.
-    pub(crate) fn forget_fragments(&mut self) {
-        self.fragments.clear();
+        let sources = self.sources.iter().map(|((service, source), (backend, time))| {
+            let [a, b] = address(*source);
+            (key().other(a, b, u64::from(*service) | 3 << 32), (*backend, *time, false))
+        });
+        [
+            all(&self.pins, false),
+            all(&self.pins, true),
+            all(&self.flows, false),
+            all(&self.flows, true),
+            sources.collect(),
+        ]
     }
 }
 

@@ -66,10 +66,9 @@ impl Model {
         let id: Id = (packet.flow, packet.proto);
         let (opens, closes) = (packet.opens(), packet.closes());
         // A pin that was last used before the slot left stability is about another connection.
-        let binding =
-            |mark: &&mut Mark| mark.binds(now, FOREVER) && mark.age(now) <= now.wrapping_sub(place.begin);
-        if let Some(mark) = self.pins.get_mut(&id).filter(binding) {
-            if !(opens && mark.reopened(now)) {
+        let predates = |mark: &Mark| mark.age(now) > now.wrapping_sub(place.begin);
+        if let Some(mark) = self.pins.get_mut(&id).filter(|mark| mark.binds(now, FOREVER)) {
+            if !predates(mark) && !(opens && mark.reopened(now)) {
                 let to = mark.backend;
                 if live && (mark.lives || !opens) {
                     if !mark.lives {
@@ -80,7 +79,7 @@ impl Model {
                 events.push(PinEvent::Hit);
                 return (to, BY_PIN);
             }
-            if live {
+            if live && opens {
                 self.pins.remove(&id);
             }
         }

@@ -14,7 +14,7 @@ use super::{
     Model, Packet, Walk,
     memory::{Id, Mark, somebody},
 };
-use crate::view::{Service, octets};
+use crate::view::Service;
 
 /// So long a flow of the sample is remembered.
 const SAMPLE: u16 = 1 << 14;
@@ -218,10 +218,13 @@ impl Model {
 }
 
 /// What tells sources of a service apart.
-fn source(service: &Service, packet: &Packet) -> (u16, Vec<u8>) {
-    let Some(sticky) = service.wanted.rules.persistence else { return (0, Vec::new()) };
+fn source(service: &Service, packet: &Packet) -> (u16, IpAddr) {
     let addr = packet.flow.src.ip();
-    let prefix = if addr.is_ipv4() { sticky.prefix4 } else { sticky.prefix6 };
+    let prefix = service
+        .wanted
+        .rules
+        .persistence
+        .map_or(0, |sticky| if addr.is_ipv4() { sticky.prefix4 } else { sticky.prefix6 });
     let net = ipnet::IpNet::new(addr, prefix).unwrap().trunc();
-    (service.index, octets(net.addr()))
+    (service.index, net.addr())
 }

@@ -1,6 +1,12 @@
 //! Random frames: mostly well-formed, of few flows, so that they meet again; then some are bent.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use ipnet::IpNet;
+use lb_userspace::{
+    datapath::Desired,
+    model::{Endpoint, Ports, Protocol},
+};
 
 use super::{Random, sites::destination};
 use crate::{
@@ -13,13 +19,16 @@ use crate::{
 
 pub(super) struct Generator<'r> {
     random: &'r mut Random,
+    /// Where services are.
+    endpoints: Vec<Endpoint>,
     /// Fragmented packets: the frame and its identification.
     fragmented: Vec<(Vec<u8>, u32)>,
 }
 
 impl<'r> Generator<'r> {
-    pub(super) fn new(random: &'r mut Random) -> Self {
-        Self { random, fragmented: Vec::new() }
+    pub(super) fn new(random: &'r mut Random, site: &Desired) -> Self {
+        let endpoints = site.services.values().flat_map(|service| service.endpoints.clone()).collect();
+        Self { random, endpoints, fragmented: Vec::new() }
     }
 
     pub(super) fn frame(&mut self) -> Vec<u8> {
@@ -33,11 +42,22 @@ impl<'r> Generator<'r> {
         self.bent(bytes)
     }
 
+    /// Ticks from one frame to the next.
+    pub(super) fn moment(&mut self) -> u16 {
+        self.random.pick(&[1, 1, 1, 2, 3])
+    }
+
     fn flow(&mut self) -> (Flow, Kind) {
+        let (dst, port, udp) = if self.endpoints.is_empty() || self.random.one_in(3) {
+            let random = &mut *self.random;
+            let port = random.pick(&[80, 80, 80, 85, 89, 443, 443, 443, 53, 4433, 9999]);
+            let udp = matches!(port, 53 | 4433) || matches!(port, 443 | 9999) && random.one_in(2);
+            (destination(random), port, udp)
+        } else {
+            let endpoint = self.random.pick(&self.endpoints);
+            (self.host(endpoint.net), self.port(endpoint.ports), endpoint.protocol == Protocol::Udp)
+        };
         let random = &mut *self.random;
-        let dst = destination(random);
-        let port = random.pick(&[80, 80, 80, 85, 89, 443, 443, 443, 53, 4433, 9999]);
-        let udp = matches!(port, 53 | 4433) || matches!(port, 443 | 9999) && random.one_in(2);
         let udp = udp != random.one_in(40);
         let kind = if udp {
             Kind::Udp
@@ -53,6 +73,24 @@ impl<'r> Generator<'r> {
         };
         let src = SocketAddr::new(src, 1024 + random.below(12) as u16);
         (Flow { src, dst: SocketAddr::new(dst, port) }, kind)
+    }
+
+    /// An address of a prefix of few.
+    fn host(&mut self, net: IpNet) -> IpAddr {
+        let n = self.random.below(1 << (net.max_prefix_len() - net.prefix_len()));
+        match net.network() {
+            IpAddr::V4(first) => Ipv4Addr::from(u32::from(first) | n as u32).into(),
+            IpAddr::V6(first) => Ipv6Addr::from(u128::from(first) | n as u128).into(),
+        }
+    }
+
+    /// A port of a service: the same few again and again.
+    fn port(&mut self, ports: Ports) -> u16 {
+        match ports {
+            Ports::One(port) => port,
+            Ports::Range(first, last) => self.random.pick(&[first, first + (last - first) / 2, last]),
+            Ports::All => self.random.pick(&[1, 80, 443, 9999]),
+        }
     }
 
     fn packet(&mut self) -> Vec<u8> {

@@ -44,6 +44,7 @@ fn disposition(random: &mut Random) -> Disposition {
 
 fn one_pool(random: &mut Random, number: u8) -> DesiredPool {
     let mut all = pool(number, random.pick(&[13, 61, 251, 1021]), 0);
+    all.drain_timeout = Duration::from_secs(random.pick(&[100, 300, 10_000]));
     for n in 1..=random.below(BACKENDS + 1) as u8 {
         let mut one = one_backend(random, number, n);
         if random.one_in(20) {
