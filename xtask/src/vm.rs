@@ -119,7 +119,8 @@ impl Story {
         match self {
             Self::Packets => Duration::from_mins(40),
             Self::Instructions => Duration::from_mins(20),
-            Self::Vlan | Self::Bond | Self::Tunnels => Duration::from_mins(15),
+            Self::Tunnels => Duration::from_mins(30),
+            Self::Vlan | Self::Bond => Duration::from_mins(15),
         }
     }
 }
