@@ -37,7 +37,7 @@ pub(crate) fn rebuild() -> Result<Vec<Rebuild>> {
         let (mut whole, mut flap) = (f64::MAX, f64::MAX);
         for _ in 0..TRIES {
             let mut world =
-                Site { pools, services, backends, slots, ..SMALL }.empty(|_| Disposition::Serving)?;
+                Site { services, pools, backends, slots, ..SMALL }.empty(|_| Disposition::Serving)?;
             let began = Instant::now();
             world.apply()?;
             whole = whole.min(ms(began));

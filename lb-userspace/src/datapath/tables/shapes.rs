@@ -162,13 +162,12 @@ impl Shapes {
             let entries: List = entries.iter().map(words).collect();
             let (start, list) = match self.lists.remove(&net) {
                 Some((start, before)) if before == entries => (start, before),
-                before => match self.ranges.take(entries.len() as u32, now) {
-                    Some(start) => {
+                before => {
+                    if let Some(start) = self.ranges.take(entries.len() as u32, now) {
                         self.lay(memory, start, &entries);
                         freed.extend(before.map(|(start, _)| start));
                         (start, entries)
-                    }
-                    None => {
+                    } else {
                         problem = problem.or(Some(Error::Full {
                             table: "the lists of VIP prefixes",
                             need: self.ranges.need(entries.len() as u32),
@@ -178,7 +177,7 @@ impl Shapes {
                         let Some(before) = before else { continue };
                         before
                     }
-                },
+                }
             };
             let tries = if matches!(net, IpNet::V4(_)) { &mut four } else { &mut six };
             tries.insert(trie_key(&net), place(start, &list));

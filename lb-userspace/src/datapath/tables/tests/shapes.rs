@@ -41,7 +41,7 @@ fn a_restart_finds_lists_and_their_services_and_changes_nothing() {
     // Comes later, so that indices do not follow names.
     let mut site = Site::new(all);
     site.change(|d| {
-        _ = d.services.insert("a".parse().unwrap(), on(&[endpoint("198.51.100.0/25", Ports::All)]))
+        _ = d.services.insert("a".parse().unwrap(), on(&[endpoint("198.51.100.0/25", Ports::All)]));
     });
     let (services, before) = (site.tables.services().clone(), lists(&site));
     assert_eq!(services.len(), 4);
