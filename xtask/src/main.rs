@@ -6,6 +6,7 @@ mod docs;
 mod fuzz;
 mod lab;
 mod lint;
+mod netns;
 mod process;
 mod setup;
 mod test;

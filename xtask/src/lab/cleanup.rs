@@ -19,7 +19,7 @@ use nix::{
 };
 
 use super::site::PREFIX;
-use crate::process;
+use crate::{netns, process};
 
 const DIR: &str = "/run/lbd-lab";
 const LOCK: &str = "/run/lbd-lab.lock";
@@ -85,7 +85,7 @@ fn sweep() -> Result<()> {
     let namespaces = namespaces()?;
     for namespace in &namespaces {
         end_processes(namespace)?;
-        process::quietly(Command::new("ip").args(["netns", "del", namespace]))?;
+        netns::remove(namespace)?;
     }
     let bpf = Path::new(DIR).join("bpf");
     match nix::mount::umount2(&bpf, MntFlags::MNT_DETACH) {

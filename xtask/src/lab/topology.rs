@@ -8,31 +8,18 @@ use super::{
     pass,
     site::{BALANCER, CLIENT, FLOOD4, FLOOD6, Family, HOSTS, Host, MTU, ROUTER, SWITCH},
 };
-use crate::process;
+use crate::{
+    netns::{self, inside, ip, sysctl},
+    process,
+};
 
 /// Makes all of it. `dir` takes the file with the switch port's program.
 pub(super) fn make(dir: &Path) -> Result<()> {
     let everyone = [CLIENT, ROUTER, SWITCH, BALANCER].into_iter().chain(HOSTS.map(|h| h.namespace));
     for namespace in everyone {
-        process::quietly(Command::new("ip").args(["netns", "add", namespace]))?;
-        // Before there is a link: duplicate address detection would keep IPv6 silent for seconds.
-        sysctl(
-            namespace,
-            &[
-                ("ipv6/conf/all/accept_dad", 0),
-                ("ipv6/conf/default/accept_dad", 0),
-                ("ipv6/conf/default/accept_ra", 0),
-                // Replies to the client leave by another interface than requests come in by.
-                ("ipv4/conf/all/rp_filter", 0),
-                ("ipv4/conf/default/rp_filter", 0),
-                // The way in and the way out are the same wire here; nobody needs to be told of a shorter one.
-                ("ipv4/conf/all/send_redirects", 0),
-                ("ipv4/conf/default/send_redirects", 0),
-            ],
-        )?;
-        batch(namespace, "link set lo up\n")?;
+        netns::add(namespace)?;
     }
-    batch(SWITCH, "link add br0 type bridge forward_delay 0 mcast_snooping 0\nlink set br0 up\n")?;
+    ip(SWITCH, "link add br0 type bridge forward_delay 0 mcast_snooping 0\nlink set br0 up\n")?;
     plug(ROUTER, "router", 1, "01")?;
     plug(BALANCER, "lb", 10, "10")?;
     for host in HOSTS.iter().filter(|host| !host.far) {
@@ -50,7 +37,7 @@ pub(super) fn make(dir: &Path) -> Result<()> {
 /// Connects a host's `e0` with a port of the router of its own.
 fn far(host: &Host) -> Result<()> {
     let port = host.name;
-    batch(
+    ip(
         ROUTER,
         &format!(
             "link add {port} mtu {MTU} type veth peer name e0 mtu {MTU} netns {}\nlink set {port} up\n\
@@ -59,7 +46,7 @@ fn far(host: &Host) -> Result<()> {
         ),
     )?;
     let (four, six) = (host.address(Family::V4), host.address(Family::V6));
-    batch(
+    ip(
         host.namespace,
         &format!("link set e0 up\naddr add {four}/24 dev e0\naddr add {six}/64 dev e0 nodad\n"),
     )
@@ -67,9 +54,9 @@ fn far(host: &Host) -> Result<()> {
 
 /// Sets the MTU of the way to a far host: of its link, and of the balancer's route to it, as path MTU discovery would.
 pub(super) fn set_path_mtu(host: &Host, mtu: u32) -> Result<()> {
-    batch(ROUTER, &format!("link set {} mtu {mtu}\n", host.name))?;
-    batch(host.namespace, &format!("link set e0 mtu {mtu}\n"))?;
-    batch(
+    ip(ROUTER, &format!("link set {} mtu {mtu}\n", host.name))?;
+    ip(host.namespace, &format!("link set e0 mtu {mtu}\n"))?;
+    ip(
         BALANCER,
         &format!(
             "route replace {}/32 via 10.9.0.1 mtu {mtu}\nroute replace {}/128 via fd09::1 mtu {mtu}\n",
@@ -81,7 +68,7 @@ pub(super) fn set_path_mtu(host: &Host, mtu: u32) -> Result<()> {
 
 /// Connects a namespace's `e0` with a port of the switch. MAC addresses are fixed, so that a trace can be read.
 fn plug(namespace: &str, port: &str, number: u8, digits: &str) -> Result<()> {
-    batch(
+    ip(
         SWITCH,
         &format!(
             "link add {port} mtu {MTU} address 02:00:00:00:01:{digits} type veth \
@@ -90,7 +77,7 @@ fn plug(namespace: &str, port: &str, number: u8, digits: &str) -> Result<()> {
         ),
     )?;
     let v6 = format!("fd09::{}", digits.trim_start_matches('0'));
-    batch(
+    ip(
         namespace,
         &format!("link set e0 up\naddr add 10.9.0.{number}/24 dev e0\naddr add {v6}/64 dev e0 nodad\n"),
     )
@@ -99,7 +86,7 @@ fn plug(namespace: &str, port: &str, number: u8, digits: &str) -> Result<()> {
 /// Knows the way to the VIPs: the balancer.
 fn router() -> Result<()> {
     sysctl(ROUTER, &[("ipv4/ip_forward", 1), ("ipv6/conf/all/forwarding", 1)])?;
-    batch(
+    ip(
         ROUTER,
         &format!(
             "link add c0 type veth peer name e0 netns {CLIENT}\nlink set c0 up\n\
@@ -113,7 +100,7 @@ fn router() -> Result<()> {
 }
 
 fn client() -> Result<()> {
-    batch(
+    ip(
         CLIENT,
         &format!(
             "link set e0 up\naddr add {}/24 dev e0\naddr add {}/64 dev e0 nodad\n\
@@ -126,11 +113,11 @@ fn client() -> Result<()> {
     // real balancer; here the sender must.
     compute_checksums(CLIENT, "e0")?;
     // Every short connection takes a port for a minute.
-    inside(CLIENT, &["sh", "-c", "echo 10000 60999 >/proc/sys/net/ipv4/ip_local_port_range"])
+    inside(CLIENT, &["sh", "-c", "echo 10000 60999 >/proc/sys/net/ipv4/ip_local_port_range"]).map(drop)
 }
 
 fn balancer(dir: &Path) -> Result<()> {
-    batch(BALANCER, "route add default via 10.9.0.1\nroute add default via fd09::1\n")?;
+    ip(BALANCER, "route add default via 10.9.0.1\nroute add default via fd09::1\n")?;
     compute_checksums(BALANCER, "e0")?;
     compute_checksums(SWITCH, "lb")?;
     let object = dir.join("pass.o");
@@ -149,7 +136,7 @@ fn cache_host(host: &Host) -> Result<()> {
     let (namespace, net) = (host.namespace, if host.far { 7 } else { 9 });
     // Before the addresses: an answer given once stays in the router's table.
     sysctl(namespace, &[("ipv4/conf/all/arp_ignore", 1), ("ipv4/conf/all/arp_announce", 2)])?;
-    batch(
+    ip(
         namespace,
         &format!(
             "addr add {}/32 dev lo\naddr add {}/128 dev lo nodad\n\
@@ -160,22 +147,6 @@ fn cache_host(host: &Host) -> Result<()> {
     )
 }
 
-/// Several `ip` commands in a namespace; the first failure ends them.
-fn batch(namespace: &str, commands: &str) -> Result<()> {
-    process::feed(Command::new("ip").args(["-n", namespace, "-batch", "-"]), commands)
-        .with_context(|| format!("in {namespace}:\n{commands}"))
-}
-
 fn compute_checksums(namespace: &str, interface: &str) -> Result<()> {
-    inside(namespace, &["ethtool", "-K", interface, "tx", "off"])
-}
-
-fn sysctl(namespace: &str, values: &[(&str, i32)]) -> Result<()> {
-    let lines: Vec<String> =
-        values.iter().map(|(key, value)| format!("echo {value} >/proc/sys/net/{key}")).collect();
-    inside(namespace, &["sh", "-ec", &lines.join("\n")])
-}
-
-fn inside(namespace: &str, command: &[&str]) -> Result<()> {
-    process::quietly(Command::new("ip").args(["netns", "exec", namespace]).args(command)).map(drop)
+    inside(namespace, &["ethtool", "-K", interface, "tx", "off"]).map(drop)
 }

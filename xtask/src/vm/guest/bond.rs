@@ -13,6 +13,7 @@ use super::{
     http,
     net::{self, BALANCER, CLIENT, SWITCH},
 };
+use crate::netns;
 
 /// Requests to each VIP while nothing happens.
 const REQUESTS: u32 = 20;
@@ -24,7 +25,7 @@ const MEMBERS: [(&str, &str); 2] = [("e0", "p0"), ("e1", "p1")];
 pub(super) fn tell() -> Result<()> {
     net::switch(false)?;
     for (name, number) in [(CLIENT, 1), ("b1", 21), ("b2", 22)] {
-        net::namespace(name)?;
+        netns::add(name)?;
         net::connect(name, number)?;
         net::address(name, "e0", 9, number)?;
     }
@@ -46,7 +47,7 @@ fn on_the_bond(mode: &str) -> Result<()> {
         &["bond0"],
         &[("b1", "address = \"10.9.0.21\"".to_owned()), ("b2", "address = \"10.9.0.22\"".to_owned())],
     )?;
-    let members = net::inside(BALANCER, &["ip", "-o", "link", "show", "type", "bond"])?;
+    let members = netns::inside(BALANCER, &["ip", "-o", "link", "show", "type", "bond"])?;
     if !members.contains(" xdp") || members.contains("xdpgeneric") {
         bail!("the program is not in the bond's driver: {members}");
     }
@@ -58,7 +59,7 @@ fn on_the_bond(mode: &str) -> Result<()> {
             break;
         }
         for state in ["down", "up"] {
-            net::ip(SWITCH, &format!("link set {port} {state}\n"))?;
+            netns::ip(SWITCH, &format!("link set {port} {state}\n"))?;
             std::thread::sleep(std::time::Duration::from_millis(1500));
             changes += 1;
         }
@@ -68,17 +69,17 @@ fn on_the_bond(mode: &str) -> Result<()> {
     daemon.end()?;
     // The ends of the cables go with their peers.
     for (_, port) in MEMBERS {
-        net::ip(SWITCH, &format!("link del {port}\n"))?;
+        netns::ip(SWITCH, &format!("link del {port}\n"))?;
     }
     if mode != "active-backup" {
-        net::ip(SWITCH, "link del bond0\n")?;
+        netns::ip(SWITCH, "link del bond0\n")?;
     }
-    net::remove(BALANCER)
+    netns::remove(BALANCER)
 }
 
 /// The balancer, connected by two cables that are one.
 fn bonded(mode: &str) -> Result<()> {
-    net::namespace(BALANCER)?;
+    netns::add(BALANCER)?;
     for (number, (member, port)) in (10..).zip(MEMBERS) {
         net::cable(BALANCER, member, port, number)?;
     }
@@ -99,13 +100,13 @@ fn bonded(mode: &str) -> Result<()> {
 
 fn bond(namespace: &str, mode: &str, members: [&str; 2]) -> Result<()> {
     let further = if mode == "802.3ad" { "lacp_rate fast" } else { "" };
-    net::ip(namespace, &format!("link add bond0 type bond mode {mode} miimon 50 {further}\n"))?;
+    netns::ip(namespace, &format!("link add bond0 type bond mode {mode} miimon 50 {further}\n"))?;
     for member in members {
-        net::ip(
+        netns::ip(
             namespace,
             &format!("link set {member} down\nlink set {member} master bond0\nlink set {member} up\n"),
         )?;
     }
-    net::ip(namespace, "link set bond0 up\n")?;
+    netns::ip(namespace, "link set bond0 up\n")?;
     net::plain(namespace, "bond0")
 }

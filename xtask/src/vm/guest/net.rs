@@ -4,7 +4,11 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use crate::{lab::pass, process};
+use crate::{
+    lab::pass,
+    netns::{self, inside, ip},
+    process,
+};
 
 /// Everybody who sends to the VIPs.
 pub(super) const CLIENT: &str = "client";
@@ -15,49 +19,9 @@ pub(super) const BALANCER: &str = "lb";
 /// The service's addresses.
 pub(super) const VIPS: [&str; 2] = ["10.9.0.100", "fd09::100"];
 
-/// Makes a namespace with loopback up.
-pub(super) fn namespace(name: &str) -> Result<()> {
-    process::quietly(Command::new("ip").args(["netns", "add", name]))?;
-    for (key, value) in [
-        // Before there is a link: duplicate address detection would keep IPv6 silent for seconds.
-        ("ipv6/conf/all/accept_dad", 0),
-        ("ipv6/conf/default/accept_dad", 0),
-        ("ipv6/conf/default/accept_ra", 0),
-        // Replies leave by another way than requests came.
-        ("ipv4/conf/all/rp_filter", 0),
-        ("ipv4/conf/default/rp_filter", 0),
-        ("ipv4/conf/all/send_redirects", 0),
-        ("ipv4/conf/default/send_redirects", 0),
-    ] {
-        sysctl(name, key, value)?;
-    }
-    ip(name, "link set lo up\n")
-}
-
-/// Removes a namespace with what is in it.
-pub(super) fn remove(name: &str) -> Result<()> {
-    process::quietly(Command::new("ip").args(["netns", "del", name])).map(drop)
-}
-
-/// Commands of `ip` in a namespace, a line each; the first failure ends them.
-pub(super) fn ip(namespace: &str, commands: &str) -> Result<()> {
-    process::feed(Command::new("ip").args(["-n", namespace, "-batch", "-"]), commands)
-        .with_context(|| format!("in {namespace}:\n{commands}"))
-}
-
-/// Runs a command inside; what it prints.
-pub(super) fn inside(namespace: &str, command: &[&str]) -> Result<String> {
-    process::quietly(Command::new("ip").args(["netns", "exec", namespace]).args(command))
-}
-
-/// Writes `/proc/sys/net/KEY` of a namespace.
-pub(super) fn sysctl(namespace: &str, key: &str, value: i32) -> Result<()> {
-    inside(namespace, &["sh", "-c", &format!("echo {value} >/proc/sys/net/{key}")]).map(drop)
-}
-
 /// A bridge in a namespace of its own. With `vlans` it keeps them apart: ports belong to VLAN 1, untagged, until told otherwise.
 pub(super) fn switch(vlans: bool) -> Result<()> {
-    namespace(SWITCH)?;
+    netns::add(SWITCH)?;
     let filtering = u8::from(vlans);
     ip(
         SWITCH,
@@ -134,8 +98,7 @@ pub(super) fn vlan(namespace: &str, interface: &str, id: u8, host: u8) -> Result
 /// Makes a namespace hold the VIPs without answering for them on the wire.
 pub(super) fn hold_vips(namespace: &str) -> Result<()> {
     // Before the addresses: an answer given once stays in a neighbour's table.
-    sysctl(namespace, "ipv4/conf/all/arp_ignore", 1)?;
-    sysctl(namespace, "ipv4/conf/all/arp_announce", 2)?;
+    netns::sysctl(namespace, &[("ipv4/conf/all/arp_ignore", 1), ("ipv4/conf/all/arp_announce", 2)])?;
     let [four, six] = VIPS;
     ip(namespace, &format!("addr add {four}/32 dev lo\naddr add {six}/128 dev lo nodad\n"))
 }

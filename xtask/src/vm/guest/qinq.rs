@@ -18,6 +18,7 @@ use super::{
     http,
     net::{self, BALANCER, CLIENT},
 };
+use crate::netns;
 
 /// Requests to each VIP.
 const REQUESTS: u32 = 30;
@@ -33,7 +34,7 @@ const REASON: &str = "vlan_rewrite";
 pub(super) fn tell() -> Result<()> {
     net::switch(false)?;
     for (name, number) in [(CLIENT, 1), (BALANCER, 10), ("b1", 21), ("b2", 22), ("b3", 23)] {
-        net::namespace(name)?;
+        netns::add(name)?;
         net::connect(name, number)?;
     }
     net::pass(BALANCER)?;
@@ -48,7 +49,7 @@ pub(super) fn tell() -> Result<()> {
     net::vlan("b2", "e0", 7, 22)?;
     net::vlan("b3", "e0", 5, 23)?;
     for (name, own) in [("b1", 9), ("b2", 7), ("b3", 5)] {
-        net::ip(name, &format!("route add default via 10.{own}.0.1\nroute add default via fd0{own}::1\n"))?;
+        netns::ip(name, &format!("route add default via 10.{own}.0.1\nroute add default via fd0{own}::1\n"))?;
         net::hold_vips(name)?;
     }
     for (name, service) in [("b2", 7), ("b3", 5)] {
@@ -61,7 +62,7 @@ pub(super) fn tell() -> Result<()> {
 
 /// Devices for the customer's VLAN within a service VLAN on `e0`.
 fn customer(namespace: &str, service: u8) -> Result<()> {
-    net::ip(
+    netns::ip(
         namespace,
         &format!(
             "link add link e0 name s{service} type vlan proto 802.1ad id {service}\nlink set s{service} up\n\
@@ -82,7 +83,7 @@ fn outer_tag_decides() -> Result<()> {
         let of = |family: &str| u64::from(answers.get(&format!("{name} {family}")).copied().unwrap_or(0));
         let wanted = PACKETS * (of("v4") + of("v6"));
         let counter = format!("/sys/class/net/{device}/statistics/rx_packets");
-        let came: u64 = net::inside(name, &["cat", &counter])?.trim().parse()?;
+        let came: u64 = netns::inside(name, &["cat", &counter])?.trim().parse()?;
         if came < wanted {
             bail!("{name} answered {wanted} packets of which only {came} came with both tags");
         }
@@ -94,7 +95,7 @@ fn outer_tag_decides() -> Result<()> {
 }
 
 fn both_tags_cannot_go() -> Result<()> {
-    net::ip(BALANCER, "addr add 10.4.0.10/24 dev s7\n")?;
+    netns::ip(BALANCER, "addr add 10.4.0.10/24 dev s7\n")?;
     let daemon = Daemon::start_with(
         &["e0"],
         &[("b1", "address = \"10.9.0.21\"".to_owned())],

@@ -20,6 +20,7 @@ use super::{
     net::{self, BALANCER, CLIENT, SWITCH},
     run_test,
 };
+use crate::netns;
 
 /// Requests to each VIP; enough for each of the hosts.
 const REQUESTS: u32 = 60;
@@ -43,18 +44,18 @@ const HOSTS: [Host; 4] = [
 pub(super) fn tell() -> Result<()> {
     net::switch(false)?;
     for (name, number) in [(CLIENT, 1), (BALANCER, 10), (ROUTER, 2)] {
-        net::namespace(name)?;
+        netns::add(name)?;
         net::connect(name, number)?;
         net::address(name, "e0", 9, number)?;
     }
     net::pass(BALANCER)?;
     net::route_vips(9, 10)?;
-    net::ip(BALANCER, "route add 10.3.0.0/24 via 10.9.0.2\nroute add fd03::/64 via fd09::2\n")?;
-    net::ip(SWITCH, "link add br1 type bridge forward_delay 0 mcast_snooping 0\nlink set br1 up\n")?;
+    netns::ip(BALANCER, "route add 10.3.0.0/24 via 10.9.0.2\nroute add fd03::/64 via fd09::2\n")?;
+    netns::ip(SWITCH, "link add br1 type bridge forward_delay 0 mcast_snooping 0\nlink set br1 up\n")?;
     beyond(ROUTER, "e1", "far", 3)?;
     net::address(ROUTER, "e1", 3, 2)?;
-    net::sysctl(ROUTER, "ipv4/ip_forward", 1)?;
-    net::sysctl(ROUTER, "ipv6/conf/all/forwarding", 1)?;
+    netns::sysctl(ROUTER, &[("ipv4/ip_forward", 1)])?;
+    netns::sysctl(ROUTER, &[("ipv6/conf/all/forwarding", 1)])?;
     let mut servers = Vec::new();
     for host in &HOSTS {
         set_up(host).with_context(|| host.name.to_owned())?;
@@ -73,22 +74,22 @@ pub(super) fn tell() -> Result<()> {
 }
 
 fn set_up(host: &Host) -> Result<()> {
-    net::namespace(host.name)?;
+    netns::add(host.name)?;
     beyond(host.name, "e0", host.name, host.number)?;
     net::address(host.name, "e0", 3, host.number)?;
-    net::ip(host.name, "route add default via 10.3.0.2\nroute add default via fd03::2\n")?;
+    netns::ip(host.name, "route add default via 10.3.0.2\nroute add default via fd03::2\n")?;
     net::hold_vips(host.name)?;
     let script = Path::new(BIN).join("lbd-tunnel-setup");
     let script = script.to_string_lossy();
-    let done = net::inside(host.name, &["sh", &script, host.method, "--address", host.address])?;
+    let done = netns::inside(host.name, &["sh", &script, host.method, "--address", host.address])?;
     print!("{}: {done}", host.name);
     // It has to find right what it has made itself.
     let check = ["sh", &script, "check", host.method, "--address", host.address];
-    net::inside(host.name, &check).map(drop)
+    netns::inside(host.name, &check).map(drop)
 }
 
 /// A cable to the network beyond the router.
 fn beyond(namespace: &str, interface: &str, port: &str, number: u8) -> Result<()> {
     net::cable(namespace, interface, port, number)?;
-    net::ip(SWITCH, &format!("link set {port} master br1\n"))
+    netns::ip(SWITCH, &format!("link set {port} master br1\n"))
 }

@@ -18,6 +18,7 @@ use super::{
     net::{self, BALANCER, CLIENT, SWITCH},
     qinq,
 };
+use crate::netns;
 
 /// Requests to each VIP and from each VLAN.
 const REQUESTS: u32 = 30;
@@ -25,18 +26,18 @@ const REQUESTS: u32 = 30;
 pub(super) fn tell() -> Result<()> {
     net::switch(true)?;
     for (name, number) in [(CLIENT, 1), (BALANCER, 10), ("b1", 21), ("b2", 22)] {
-        net::namespace(name)?;
+        netns::add(name)?;
         net::connect(name, number)?;
     }
     net::pass(BALANCER)?;
     for name in [CLIENT, BALANCER] {
         for id in ["5", "7"] {
-            net::inside(SWITCH, &["bridge", "vlan", "add", "dev", name, "vid", id])?;
+            netns::inside(SWITCH, &["bridge", "vlan", "add", "dev", name, "vid", id])?;
         }
     }
     // The host knows nothing of its VLAN.
-    net::inside(SWITCH, &["bridge", "vlan", "add", "dev", "b2", "vid", "7", "pvid", "untagged"])?;
-    net::inside(SWITCH, &["bridge", "vlan", "del", "dev", "b2", "vid", "1"])?;
+    netns::inside(SWITCH, &["bridge", "vlan", "add", "dev", "b2", "vid", "7", "pvid", "untagged"])?;
+    netns::inside(SWITCH, &["bridge", "vlan", "del", "dev", "b2", "vid", "1"])?;
     for (name, host) in [(CLIENT, 1), (BALANCER, 10)] {
         net::address(name, "e0", 9, host)?;
         net::vlan(name, "e0", 5, host)?;
@@ -46,7 +47,7 @@ pub(super) fn tell() -> Result<()> {
     net::address("b2", "e0", 7, 22)?;
     // To the client's addresses in the other networks.
     for (name, own) in [("b1", 9), ("b2", 7)] {
-        net::ip(name, &format!("route add default via 10.{own}.0.1\nroute add default via fd0{own}::1\n"))?;
+        netns::ip(name, &format!("route add default via 10.{own}.0.1\nroute add default via fd0{own}::1\n"))?;
         net::hold_vips(name)?;
     }
     let _servers = [http::start("b1")?, http::start("b2")?];
@@ -65,7 +66,7 @@ pub(super) fn tell() -> Result<()> {
     }
     daemon.end()?;
     for name in [CLIENT, BALANCER, "b1", "b2", SWITCH] {
-        net::remove(name)?;
+        netns::remove(name)?;
     }
     qinq::tell().context("with two tags")
 }
