@@ -144,7 +144,8 @@ mod tests {
         let pin = Pin::new(7, u16::MAX - 1, 9);
         assert!(!pin.expired(3, 10));
         assert!(pin.expired(20, 10));
-        assert!(pin.touched(u16::MAX - 1, true).expired(10, 300));
+        assert!(pin.touched(u16::MAX - 1, true).expired(CLOSING_TICKS, 300));
+        assert!(!pin.touched(u16::MAX - 1, true).expired(CLOSING_TICKS - 2, 300));
         assert!(Pin::default().expired(0, u16::MAX));
     }
 }

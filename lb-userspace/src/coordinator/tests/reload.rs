@@ -17,7 +17,8 @@ fn what_did_not_change_keeps_age_health_and_place_in_the_order_of_failures() {
         changes,
         [
             "~ pool text slots: 251 -> 509",
-            "+ backend text/b5 { address = \"10.0.0.5\", weight = 10, pooled = \"yes\", method = \"dr\" }"
+            "+ backend text/b5 { address = \"10.0.0.5\", weight = 10, pooled = \"yes\", method = \"dr\" }",
+            "! pool text: with more `slots`, a few established connections go to other backends"
         ]
     );
     for backend in ["b1", "b2", "b3", "b4"] {

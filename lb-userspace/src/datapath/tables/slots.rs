@@ -13,8 +13,6 @@ use super::{
 pub(super) struct Slots {
     cur: Vec<u16>,
     base: Vec<u16>,
-    /// When a slot in transition left stability: what lies in the kernel.
-    begins: Vec<u16>,
     /// When a slot's transition began, or last began anew; wide ticks.
     begun: Vec<u32>,
     /// Per backend index: slots that have it as `cur`.
@@ -43,7 +41,6 @@ impl Slots {
         Self {
             cur: vec![0; slots],
             base: vec![0; slots],
-            begins: vec![0; slots],
             begun: vec![0; slots],
             owned: vec![0; backends],
             kept: vec![0; backends],
@@ -96,8 +93,7 @@ impl Slots {
         if state.slot != found.slot {
             memory.store16(U16Map::Slots, slot, state.slot.0);
         }
-        self.begins[slot] = memory.load16(U16Map::Begins, slot);
-        let ago = if state.slot.in_transition() { age(tick, self.begins[slot]) } else { 0 };
+        let ago = if state.slot.in_transition() { age(tick, memory.load16(U16Map::Begins, slot)) } else { 0 };
         let begun = now.saturating_sub(u32::from(ago));
         (self.cur[slot], self.base[slot], self.begun[slot]) = (state.slot.0, state.base, begun);
         self.count(state, true);
@@ -107,8 +103,7 @@ impl Slots {
     /// Writes a slot of a range that no packet can reach yet. In transition from the start, it takes over flows whose pins are older than
     /// itself: they bind.
     pub(super) fn lay(&mut self, memory: &impl Memory, slot: usize, state: State, tick: u16, now: u32) {
-        self.begins[slot] = tick.wrapping_sub(LONGEST);
-        memory.store16(U16Map::Begins, slot, self.begins[slot]);
+        memory.store16(U16Map::Begins, slot, tick.wrapping_sub(LONGEST));
         memory.store16(U16Map::Stamps, slot, tick);
         memory.store16(U16Map::Bases, slot, state.base);
         memory.store16(U16Map::Slots, slot, state.slot.0);
@@ -129,7 +124,6 @@ impl Slots {
         if let Some((tick, now)) = restart {
             if !old.slot.in_transition() {
                 memory.store16(U16Map::Begins, slot, tick);
-                self.begins[slot] = tick;
             }
             memory.store16(U16Map::Stamps, slot, tick);
             self.begun[slot] = now;
@@ -151,10 +145,9 @@ impl Slots {
     }
 
     /// Keeps the beginning of a long transition from coming round again with the clock: beyond the oldest age it stays.
-    pub(super) fn hold(&mut self, memory: &impl Memory, slot: usize, tick: u16) {
-        if age(tick, self.begins[slot]) > LONGEST {
-            self.begins[slot] = tick.wrapping_sub(LONGEST);
-            memory.store16(U16Map::Begins, slot, self.begins[slot]);
+    pub(super) fn hold(&self, memory: &impl Memory, slot: usize, tick: u16) {
+        if age(tick, memory.load16(U16Map::Begins, slot)) > LONGEST {
+            memory.store16(U16Map::Begins, slot, tick.wrapping_sub(LONGEST));
         }
     }
 
@@ -184,18 +177,13 @@ impl Slots {
             let state = self.get(slot);
             let base = state.slot.in_transition() && memory.load16(U16Map::Bases, slot) != state.base;
             let cur = memory.load16(U16Map::Slots, slot) != state.slot.0;
-            let begin =
-                state.slot.in_transition() && memory.load16(U16Map::Begins, slot) != self.begins[slot];
-            if begin {
-                memory.store16(U16Map::Begins, slot, self.begins[slot]);
-            }
             if base {
                 memory.store16(U16Map::Bases, slot, state.base);
             }
             if cur {
                 memory.store16(U16Map::Slots, slot, state.slot.0);
             }
-            repaired += u64::from(base || cur || begin);
+            repaired += u64::from(base || cur);
         }
         repaired
     }
