@@ -252,6 +252,9 @@ impl<M: Memory> Tables<M> {
         applied.problem = problem;
         applied.fresh_backends = placed.fresh;
 
+        // Pins are made in transition only, and those of slots that have settled bind nothing.
+        let pinned = self.scan.as_ref().is_none_or(|scan| scan.live > 0)
+            || self.pools.by_id.values().any(|pool| pool.in_transition > 0);
         let alive = self.backends.alive();
         let fates_changed = !self.applied || alive != self.alive;
         for (name, pool) in &desired.pools {
@@ -281,10 +284,13 @@ impl<M: Memory> Tables<M> {
             self.name_strangers();
         }
         // Only now does nothing lead to the dead any more, so no new pin to them comes into being.
-        if placed.died || !self.applied {
+        if !self.applied || placed.died && pinned {
             self.scan_pins(tick);
         }
-        self.scan_flows(tick);
+        // Where no service asks what is remembered of a flow, the sample's flows can wait for the next sweep.
+        if !self.applied || desired.services.values().any(rules::tracks) {
+            self.scan_flows(tick);
+        }
         self.applied = true;
         self.wanted = desired.clone();
         applied

@@ -150,7 +150,7 @@ impl World {
         assert!(applied.problem.is_none(), "{:?}", applied.problem);
         let ticks = |time: Duration| time.as_nanos().div_ceil(self.settings.tick.as_nanos()) as u32;
         self.placed.follow(&self.desired, &self.tables, time, ticks);
-        self.model.borrow_mut().tidy(&self.view(now));
+        self.model.borrow_mut().tidy(&self.view(now), true);
         applied
     }
 
@@ -174,7 +174,7 @@ impl World {
         let swept = self.tables.sweep(tick);
         self.placed.give_up(time);
         swept.released.iter().for_each(|index| drop(self.placed.known.remove(index)));
-        self.model.borrow_mut().tidy(&self.view(later));
+        self.model.borrow_mut().tidy(&self.view(later), false);
         swept
     }
 

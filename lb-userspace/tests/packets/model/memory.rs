@@ -4,7 +4,7 @@ use std::{collections::HashMap, net::IpAddr};
 
 use lb_common::reason::Reason;
 
-use super::{Part, Seen, Walk};
+use super::{Part, Seen, Walk, owner::tracks};
 use crate::{
     frame::Flow,
     view::{Fate, View, address, hash, key},
@@ -99,13 +99,16 @@ impl Model {
     }
 
     /// What the daemon forgets once a second and with each change: flows that are over, or of backends that keep none; sources of backends
-    /// that get no new connections.
-    pub(crate) fn tidy(&mut self, view: &View<'_>) {
+    /// that get no new connections. When it only `changed` something, the sample's flows stay if no service asks for more than its slots.
+    pub(crate) fn tidy(&mut self, view: &View<'_>, changed: bool) {
         let keep = |mark: &mut Mark| {
             let Some(known) = view.known.get(&mark.backend) else { return false };
             known.fate != Fate::Nothing && mark.binds(view.now, view.idle(mark.backend))
         };
         self.pins.retain(|_, mark| keep(mark));
+        if changed && !view.services.iter().any(tracks) {
+            return;
+        }
         self.flows.retain(|_, mark| keep(mark));
         self.sources.retain(|_, (backend, _)| {
             view.known.get(backend).is_some_and(|known| known.fate == Fate::Serves)

@@ -20,7 +20,7 @@ use crate::view::Service;
 const SAMPLE: u16 = 1 << 14;
 
 /// Whether a service remembers all its flows.
-fn tracks(service: &Service) -> bool {
+pub(super) fn tracks(service: &Service) -> bool {
     let rules: &Rules = &service.wanted.rules;
     rules.tracking == Tracking::Always
         || rules.scheduler != Scheduler::Maglev
