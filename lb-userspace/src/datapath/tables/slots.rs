@@ -145,7 +145,7 @@ impl Slots {
     }
 
     /// Keeps the beginning of a long transition from coming round again with the clock: beyond the oldest age it stays.
-    pub(super) fn hold(&self, memory: &impl Memory, slot: usize, tick: u16) {
+    pub(super) fn hold(memory: &impl Memory, slot: usize, tick: u16) {
         if age(tick, memory.load16(U16Map::Begins, slot)) > LONGEST {
             memory.store16(U16Map::Begins, slot, tick.wrapping_sub(LONGEST));
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Bound};
 
-use super::{Memory, Tables, U16Map, U64Map, clock::age, rules, transitions};
+use super::{Memory, Tables, U16Map, U64Map, clock::age, rules, slots::Slots, transitions};
 use crate::{
     datapath::{BackendStatus, PoolStatus},
     model::{BackendId, PoolName},
@@ -109,7 +109,7 @@ impl<M: Memory> Tables<M> {
                     pool.in_transition -= 1;
                     *(if idle { &mut swept.settled } else { &mut swept.cut }) += 1;
                 } else {
-                    self.slots.hold(&self.memory, slot, tick);
+                    Slots::hold(&self.memory, slot, tick);
                 }
             }
         }
