@@ -145,8 +145,6 @@ impl<M: Memory> Tables<M> {
             let Some(pool_index) = self.pools.index(name) else { continue };
             for (backend, wanted) in pool.backends.iter().filter(|(_, b)| b.disposition.keeps_old()) {
                 let index = self.backends.index(digest::backend_id(name, backend, wanted.address));
-                // One whose drain was cut keeps nothing.
-                let index = index.filter(|index| self.alive[usize::from(*index)]);
                 if let (Some(id), Some(index)) = (wanted.server_id, index) {
                     ids.insert(rules::id_key(pool_index, id), u64::from(index));
                 }
